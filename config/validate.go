@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Bounds of settings, with the reasons.
+const (
+	attemptTime    = 5 * time.Second // what one attempt may take; less than AckWait, or NATS gives away what is in hand
+	minAckWait     = 2 * attemptTime
+	maxInFlightCap = 20_000 // what the live consumer may have pending in all
+	minEventBytes  = 1 << 10
+	maxEventBytes  = 8<<20 - 16<<10 // the embedded server's largest message, less headers
+	minStore       = 64 << 20
+)
+
+// Validate reports everything that is wrong at once, as [Faults].
+func (s Settings) Validate() error {
+	var f Faults
+	f.checkNATS(s.NATS)
+	f.checkEmbedded(s.Embedded)
+	f.checkBus(s.Bus)
+	f.checkDelivery(s.Delivery)
+	f.checkLog(s.Log)
+	f.under("--admin-listen", checkListen(s.Admin.Listen))
+	return f.err()
+}
+
+func (f *Faults) under(flag string, err error) {
+	if err != nil {
+		f.add(fmt.Errorf("%s: %w", flag, err))
+	}
+}
+
+func (f *Faults) checkNATS(n NATSSettings) {
+	if n.URL != "" {
+		for server := range strings.SplitSeq(n.URL, ",") {
+			f.under("--nats-url", checkServer(server))
+		}
+	}
+	if (n.Cert == "") != (n.Key == "") {
+		f.addf("--nats-cert and --nats-key: one is useless without the other")
+	}
+	if n.Password != "" && n.User == "" {
+		f.addf("--nats-password: there is no --nats-user")
+	}
+	if !n.External() && n != (NATSSettings{}) {
+		f.add(withHint(fmt.Errorf("credentials for NATS, but no --nats-url or --nats-context"), "say where NATS is, or leave the credentials out to use the embedded server"))
+	}
+}
+
+func (f *Faults) checkEmbedded(e EmbeddedSettings) {
+	if e.DataDir == "" {
+		f.addf("--data-dir: it is empty")
+	}
+	f.under("--listen", checkListen(e.Listen))
+	if e.MaxStore < minStore {
+		f.addf("--max-store: %v is too little, at least %v are needed", e.MaxStore, Bytes(minStore))
+	}
+}
+
+func (f *Faults) checkBus(b BusSettings) {
+	_, err := b.Names()
+	f.add(err)
+	if !slices.Contains([]int{0, 1, 3, 5}, b.Replicas) {
+		f.addf("--replicas: %d is not 0, 1, 3 or 5", b.Replicas)
+	}
+	if b.History < time.Hour {
+		f.addf("--history: %v is less than an hour", b.History)
+	}
+}
+
+func (f *Faults) checkDelivery(d DeliverySettings) {
+	if d.MaxInFlight < 1 || d.MaxInFlight > maxInFlightCap {
+		f.addf("--max-in-flight: %d is not between 1 and %d", d.MaxInFlight, maxInFlightCap)
+	}
+	if d.AckWait < minAckWait || d.AckWait > time.Hour {
+		f.addf("--ack-wait: %v is not between %v and 1h: an attempt may take %v", d.AckWait, minAckWait, attemptTime)
+	}
+	if d.EventMaxBytes < minEventBytes || d.EventMaxBytes > maxEventBytes {
+		f.addf("--event-max-bytes: %v is not between %v and %v", d.EventMaxBytes, Bytes(minEventBytes), Bytes(maxEventBytes))
+	}
+	for _, p := range d.Allow {
+		if !p.IsValid() || p.Bits() == 0 {
+			f.add(withHint(fmt.Errorf("--allow: %v is everything", p), "name the private networks your endpoints are on"))
+		}
+	}
+}
+
+func (f *Faults) checkLog(l LogSettings) {
+	levels := []string{"trace", "debug", "info", "warn", "error"}
+	if _, err := zerolog.ParseLevel(l.Level); err != nil || !slices.Contains(levels, l.Level) {
+		f.addf("--log-level: %q is not one of %s", l.Level, strings.Join(levels, ", "))
+	}
+	formats := []string{"auto", "json", "console"}
+	if !slices.Contains(formats, l.Format) {
+		f.addf("--log-format: %q is not one of %s", l.Format, strings.Join(formats, ", "))
+	}
+}
