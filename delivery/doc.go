@@ -1,0 +1,19 @@
+// Package delivery makes one attempt at one webhook: sign the event's bytes, guard the address, POST them, and judge
+// the answer. It knows nothing of where events come from or what becomes of those that fail.
+//
+// [NewTarget] compiles an endpoint's settings once; [Client.Send] then makes attempts with them. Send is total: every
+// end, a refused address and a stalled body included, is an [Attempt] with a [Verdict] and a [Reason]. Errors are for
+// settings that cannot work, and appear before anything is sent.
+//
+// # What a receiver sees
+//
+// The body is the event's bytes exactly as published. Header names are the Header constants of this package. An
+// endpoint with a secret gets two signatures in tandem: X-Popsee-Signature, made by [Sign] and checked by [Verify], and
+// the Standard Webhooks set. While a secret is being rotated, X-Popsee-Signature is made with the newest live one alone
+// and webhook-signature holds one value for each that is live.
+//
+// # Time
+//
+// An attempt has five seconds for everything: DNS, connect, TLS, headers and body. The status alone decides. A 2xx
+// whose body never ends is delivered all the same; the attempt then ends when its five seconds do.
+package delivery

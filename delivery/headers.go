@@ -1,0 +1,116 @@
+package delivery
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// The names of the headers a receiver sees, spelled as they are sent over HTTP/1.1. They are a public contract.
+const (
+	HeaderSignature         = "X-Popsee-Signature" // sha256=<hex>, from the newest live secret
+	HeaderEvent             = "X-Popsee-Event"     // what happened: response.completed
+	HeaderDelivery          = "X-Popsee-Delivery"  // the response id: the same on every attempt, to deduplicate by
+	HeaderAttempt           = "X-Popsee-Attempt"   // the tries known to us, from 1
+	HeaderReplay            = "X-Popsee-Replay"    // the replay's id, on replayed events only
+	HeaderTest              = "X-Popsee-Test"      // "true", on test events only
+	HeaderStandardID        = "webhook-id"
+	HeaderStandardTimestamp = "webhook-timestamp" // Unix seconds of this attempt
+	HeaderStandardSignature = "webhook-signature" // one v1,<base64> for each live secret, separated by blanks
+	HeaderTraceparent       = "traceparent"
+	HeaderTracestate        = "tracestate"
+	headerContentType       = "Content-Type"
+	headerUserAgent         = "User-Agent"
+)
+
+const contentType = "application/json"
+
+// maxHeaders is how many of the values above can differ from one attempt to the next.
+const maxHeaders = 10
+
+// headers builds the header of one request. All values that differ lie in one array, and the rest are shared.
+type headers struct {
+	header http.Header
+	values [maxHeaders]string
+	used   int
+}
+
+func (h *headers) set(name, value string) {
+	h.values[h.used] = value
+	h.header[name] = h.values[h.used : h.used+1 : h.used+1]
+	h.used++
+}
+
+// signatures are kept apart for redaction: a receiver may well print what it got.
+type signatures struct {
+	popsee, standard string
+}
+
+// hidden appends each signature without its prefix, for a receiver may print it with or without.
+func (s signatures) hidden(to []string) []string {
+	if s.popsee == "" {
+		return to
+	}
+	to = append(to, strings.TrimPrefix(s.popsee, popseePrefix))
+	for one := range strings.SplitSeq(s.standard, " ") {
+		to = append(to, strings.TrimPrefix(one, standardV1))
+	}
+	return to
+}
+
+// build fills in everything the receiver is promised. Without any signer the request goes out unsigned; the caller has
+// seen to it that an endpoint with secrets has a live one.
+func (h *headers) build(c *Client, t *Target, e *events.Event, m Meta, now time.Time) signatures {
+	h.header = make(http.Header, maxHeaders+2+len(t.extra))
+	for i := range t.extra {
+		h.header[t.extra[i].name] = t.extra[i].values
+	}
+	h.header[headerContentType] = c.contentType
+	h.header[headerUserAgent] = c.userAgent
+	h.set(HeaderEvent, e.Kind)
+	h.set(HeaderDelivery, e.ID)
+	h.set(HeaderAttempt, strconv.Itoa(max(m.Number, 1)))
+	if m.Replay != "" {
+		h.set(HeaderReplay, m.Replay)
+	}
+	if m.Test {
+		h.header[HeaderTest] = c.isTest
+	}
+	if e.Traceparent != "" {
+		h.set(HeaderTraceparent, e.Traceparent)
+		if e.Tracestate != "" {
+			h.set(HeaderTracestate, e.Tracestate)
+		}
+	}
+	return h.sign(t, e, now)
+}
+
+// sign judges each secret by the time of this attempt, so that an expired one stops by itself.
+func (h *headers) sign(t *Target, e *events.Event, now time.Time) (s signatures) {
+	var room [192]byte // four signatures of 47 bytes and their blanks; more spill to the heap
+	line := room[:0]
+	for i := range t.signers {
+		k := &t.signers[i]
+		if !k.live(now) {
+			continue
+		}
+		if s.popsee == "" {
+			s.popsee = k.popsee.popsee(e.Body)
+		} else {
+			line = append(line, ' ')
+		}
+		line = k.standard.standard(line, e.ID, now.Unix(), e.Body)
+	}
+	if s.popsee == "" {
+		return s
+	}
+	s.standard = string(line)
+	h.set(HeaderSignature, s.popsee)
+	h.set(HeaderStandardID, e.ID)
+	h.set(HeaderStandardTimestamp, strconv.FormatInt(now.Unix(), 10))
+	h.set(HeaderStandardSignature, s.standard)
+	return s
+}

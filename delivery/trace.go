@@ -1,0 +1,119 @@
+package delivery
+
+import (
+	"crypto/tls"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// trace notes how far an attempt came and when. Its hooks are also called late, by a dial that goes on after its
+// attempt is over and by the two racing dials to IPv4 and IPv6; hence the atomics, and hence a trace is never reused:
+// a late hook would write into another attempt.
+type trace struct {
+	started time.Time
+	hooks   httptrace.ClientTrace
+
+	// Nanoseconds since started; 0 = not reached.
+	dnsStart, dnsDone         atomic.Int64
+	connectStart, connectDone atomic.Int64
+	tlsStart, tlsDone         atomic.Int64
+	gotConn, firstByte        atomic.Int64
+	reused                    atomic.Bool
+}
+
+// arm sets the hooks. Got1xxResponse stays unset on purpose: with it, net/http no longer counts interim answers
+// against the limit on header bytes, and a receiver could send them for ever.
+func (t *trace) arm(now time.Time) *httptrace.ClientTrace {
+	t.started = now
+	t.hooks = httptrace.ClientTrace{
+		GotConn:              t.onConn,
+		GotFirstResponseByte: t.onFirstByte,
+		DNSStart:             t.onDNSStart,
+		DNSDone:              t.onDNSDone,
+		ConnectStart:         t.onConnectStart,
+		ConnectDone:          t.onConnectDone,
+		TLSHandshakeStart:    t.onTLSStart,
+		TLSHandshakeDone:     t.onTLSDone,
+	}
+	return &t.hooks
+}
+
+func (t *trace) since() int64 { return max(int64(time.Since(t.started)), 1) }
+
+func (t *trace) first(at *atomic.Int64) { at.CompareAndSwap(0, t.since()) }
+
+func (t *trace) onConn(i httptrace.GotConnInfo) {
+	t.reused.Store(i.Reused)
+	t.gotConn.Store(t.since())
+}
+func (t *trace) onFirstByte()                         { t.first(&t.firstByte) }
+func (t *trace) onDNSStart(httptrace.DNSStartInfo)    { t.first(&t.dnsStart) }
+func (t *trace) onConnectStart(string, string)        { t.first(&t.connectStart) }
+func (t *trace) onTLSStart()                          { t.first(&t.tlsStart) }
+func (t *trace) onConnectDone(_, _ string, err error) { t.done(&t.connectDone, err) }
+func (t *trace) onDNSDone(i httptrace.DNSDoneInfo)    { t.done(&t.dnsDone, i.Err) }
+
+func (t *trace) onTLSDone(_ tls.ConnectionState, err error) { t.done(&t.tlsDone, err) }
+
+// done marks a phase as passed. One that failed is not: where an attempt ended is where its last phase began.
+func (t *trace) done(at *atomic.Int64, err error) {
+	if err == nil {
+		at.Store(t.since())
+	}
+}
+
+// phases reads the trace once the attempt is over.
+func (t *trace) phases() Phases {
+	p := Phases{FirstByte: time.Duration(t.firstByte.Load()), Reused: t.reused.Load()}
+	if p.Reused {
+		return p // what was dialled beside it served another attempt
+	}
+	p.DNS = t.span(&t.dnsStart, &t.dnsDone)
+	p.Connect = t.span(&t.connectStart, &t.connectDone)
+	p.TLS = t.span(&t.tlsStart, &t.tlsDone)
+	return p
+}
+
+// span measures a phase; one that began and did not pass lasted until now.
+func (t *trace) span(start, done *atomic.Int64) time.Duration {
+	from, to := start.Load(), done.Load()
+	if from == 0 {
+		return 0
+	}
+	if to == 0 {
+		to = t.since()
+	}
+	return time.Duration(max(to-from, 1))
+}
+
+// stage is how far an attempt came: what a bare error or the end of its time cannot tell.
+type stage uint8
+
+const (
+	stageStart stage = iota
+	stageDNS
+	stageConnect
+	stageTLS
+	stageSent     // it had a fresh connection
+	stageReused   // it had a kept connection
+	stageAnswered // the first byte came
+)
+
+func (t *trace) stage() stage {
+	switch {
+	case t.firstByte.Load() != 0:
+		return stageAnswered
+	case t.gotConn.Load() != 0 && t.reused.Load():
+		return stageReused
+	case t.gotConn.Load() != 0:
+		return stageSent
+	case t.tlsStart.Load() != 0:
+		return stageTLS
+	case t.connectStart.Load() != 0:
+		return stageConnect
+	case t.dnsStart.Load() != 0 && t.dnsDone.Load() == 0:
+		return stageDNS
+	}
+	return stageStart
+}
