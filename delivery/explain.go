@@ -18,10 +18,22 @@ func explain(err, cause error, r Reason, limit time.Duration) string {
 		return "this service was stopping"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return "resolve " + dns.Name + ": " + dns.Err
+		return "resolve " + dns.Name + ": " + explainDNS(dns)
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Op + ": " + op.Err.Error()
 	}
 	return err.Error()
+}
+
+// explainDNS does not use the error's own text, which names the resolver.
+func explainDNS(err *net.DNSError) string {
+	switch {
+	case err.IsNotFound:
+		return "no such host"
+	case err.IsTimeout:
+		return "the resolver did not answer in time"
+	default:
+		return "the resolver failed"
+	}
 }

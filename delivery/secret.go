@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"crypto/hmac"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -21,6 +22,12 @@ var ErrSecret = errors.New("not a usable secret")
 // Secret is what an endpoint's signatures are made with. Every way of printing or encoding it says "secret(...)";
 // the bytes leave through Reveal alone. The zero value is no secret: it signs nothing.
 type Secret struct {
+	// A pointer, because fmt does not call the methods of what lies in an unexported field: it prints the bare value,
+	// and below the top level a pointer's is an address.
+	keys *keys
+}
+
+type keys struct {
 	text     string // as the owner knows it; the key of X-Popsee-Signature
 	standard string // the key of webhook-signature: the decoded part of a whsec_ secret, else text
 }
@@ -38,21 +45,24 @@ func NewSecret(s string) (Secret, error) {
 	}
 	encoded, ok := strings.CutPrefix(s, standardPrefix)
 	if !ok {
-		return Secret{text: s, standard: s}, nil
+		return Secret{&keys{text: s, standard: s}}, nil
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(key) == 0 {
 		// The decoder's error names a position and quotes nothing, but even a position says something about a secret.
 		return Secret{}, fmt.Errorf("%w: what follows whsec_ is not padded standard base64", ErrSecret)
 	}
-	return Secret{text: s, standard: string(key)}, nil
+	return Secret{&keys{text: s, standard: string(key)}}, nil
 }
 
 // Reveal hands out the secret's bytes, as the owner wrote them, for sealing and for showing it once to its owner.
-func (s Secret) Reveal() []byte { return []byte(s.text) }
+func (s Secret) Reveal() []byte { return []byte(s.text()) }
+
+// Equal reports whether two secrets are the same, in time that does not depend on where they differ.
+func (s Secret) Equal(other Secret) bool { return hmac.Equal([]byte(s.text()), []byte(other.text())) }
 
 // IsZero reports whether s is no secret at all.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.keys == nil }
 
 // String hides the secret.
 func (s Secret) String() string { return hiddenSecret }
@@ -72,4 +82,12 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hiddenSecret
 // MarshalZerologObject hides the secret from the log.
 func (s Secret) MarshalZerologObject(e *zerolog.Event) { e.Str("secret", hiddenSecret) }
 
+func (s Secret) text() string {
+	if s.keys == nil {
+		return ""
+	}
+	return s.keys.text
+}
+
+// isControl is true of control characters, and of the U+FFFD that a range over invalid UTF-8 yields.
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == '\uFFFD' }

@@ -22,7 +22,7 @@ func Sign(secret Secret, body []byte) string {
 	if secret.IsZero() {
 		return ""
 	}
-	return newKey(secret.text).popsee(body)
+	return newKey(secret.text()).popsee(body)
 }
 
 // key is one HMAC key with a pool of states already keyed by it. Keying hashes two blocks, which for a body of 1 KB is

@@ -24,7 +24,7 @@ const (
 func hidden(u *url.URL, s TargetSpec) []string {
 	var hide []string
 	for _, secret := range s.Secrets {
-		hide = append(hide, secret.Secret.text, strings.TrimPrefix(secret.Secret.text, standardPrefix))
+		hide = append(hide, secret.Secret.text(), strings.TrimPrefix(secret.Secret.text(), standardPrefix))
 	}
 	maybe := []string{u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery}
 	for _, values := range u.Query() {

@@ -72,10 +72,11 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 }
 
 func newSigner(s SecretSpec) signer {
-	k := signer{popsee: newKey(s.Secret.text), expires: s.ExpiresAt}
+	keys := s.Secret.keys
+	k := signer{popsee: newKey(keys.text), expires: s.ExpiresAt}
 	k.standard = k.popsee
-	if s.Secret.standard != s.Secret.text {
-		k.standard = newKey(s.Secret.standard)
+	if keys.standard != keys.text {
+		k.standard = newKey(keys.standard)
 	}
 	return k
 }
@@ -91,11 +92,8 @@ func (t *Target) Survey() events.Survey { return t.survey }
 // Revision gives the endpoint's revision that was compiled.
 func (t *Target) Revision() uint64 { return t.revision }
 
-// String gives the host alone, so that a target can be printed.
-func (t *Target) String() string { return "target(" + t.host + ")" }
-
-// GoString gives the host alone.
-func (t *Target) GoString() string { return t.String() }
+// Format prints the host alone, whatever the verb.
+func (t *Target) Format(f fmt.State, _ rune) { fmt.Fprint(f, "target("+t.host+")") }
 
 // hostPort spells the port out, so that one host is counted once whether its URLs say :443 or not.
 func hostPort(u *url.URL) string {
