@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/popsee/webhooks/delivery"
 )
 
 // Faults is everything that is wrong with one thing at once, so that nobody
@@ -57,6 +59,9 @@ func hintOf(err error) string {
 		Hint() string
 	}](err); ok {
 		return h.Hint()
+	}
+	if u, ok := errors.AsType[*delivery.URLError](err); ok {
+		return u.Hint
 	}
 	return ""
 }

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Why a watch is given up and begun again with a pass over everything.
+var (
+	errWatchClosed  = errors.New("the watch was closed")
+	errOtherBucket  = errors.New("the bucket was made anew")
+	errWatchBehind  = errors.New("the watch has missed a change")
+	errKeysVanished = errors.New("keys were purged without a word to the watch")
+)
+
+// follow applies change after change, and compares the watch with the bucket
+// from time to time and after every reconnect. It is long because it is the one
+// list of what can happen to a watch.
+func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
+	s, l := f.store, newLooker(ctx, f.kv, f.store.js.Conn())
+	defer l.close()
+	connected := s.js.Conn().StatusChanged(nats.CONNECTED)
+	defer s.js.Conn().RemoveStatusListener(connected)
+	idle := time.NewTicker(s.o.idleAfter())
+	defer idle.Stop()
+	next := time.NewTimer(s.o.checkEvery())
+	defer next.Stop()
+	var late <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case entry, open := <-updates:
+			if !open {
+				return errWatchClosed
+			}
+			if entry != nil {
+				f.take(entry)
+			}
+		case <-connected:
+			l.begin()
+		case <-next.C:
+			l.begin()
+		case result := <-l.done:
+			l.busy = false
+			next.Reset(f.consider(result))
+			late = time.After(catchUp)
+			if errors.Is(result.err, jetstream.ErrStreamNotFound) {
+				return result.err
+			}
+		case <-late:
+			if f.pending != nil {
+				return errWatchBehind
+			}
+		case <-idle.C:
+			s.table.evictIdle()
+		}
+		if err := f.judge(); err != nil {
+			return err
+		}
+	}
+}
+
+// consider takes a look at the bucket in, and says when to look again. Without
+// an answer nobody knows whether the watch is current.
+func (f *follower) consider(l look) (again time.Duration) {
+	every := f.store.o.checkEvery()
+	if l.err != nil {
+		f.store.stale()
+		return min(every, retryLook)
+	}
+	f.pending = &l
+	return every
+}
+
+// judge compares the watch with the bucket, as soon as the watch has reached
+// the sequence that the bucket had when it was looked at.
+func (f *follower) judge() error {
+	l := f.pending
+	switch {
+	case l == nil:
+		return nil
+	case !l.bucket.created.Equal(f.bucket.created) || l.bucket.lastSeq < f.bucket.lastSeq:
+		return errOtherBucket
+	case f.seen < l.bucket.lastSeq:
+		return nil // it has a little time to catch up
+	}
+	// The number of keys can only be compared while nothing newer is known.
+	if f.seen == l.bucket.lastSeq && f.store.table.newest.Load() <= l.bucket.lastSeq {
+		if _, keys := f.store.table.size(); uint64(keys) != l.bucket.keys {
+			return errKeysVanished
+		}
+	}
+	f.pending, f.reconnects = nil, l.reconnects
+	f.current(l.at)
+	return nil
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// How long a look at the bucket may take, how soon a failed one is repeated,
+// and how long the watch may need to reach what was seen.
+const (
+	lookTime  = 5 * time.Second
+	retryLook = 5 * time.Second
+	catchUp   = 10 * time.Second
+)
+
+// bucketState tells one bucket from another of the same name, and from itself
+// at another time.
+type bucketState struct {
+	created time.Time
+	lastSeq uint64
+	keys    uint64 // delete markers included
+}
+
+func lookAt(ctx context.Context, kv jetstream.KeyValue) (bucketState, error) {
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return bucketState{}, fmt.Errorf("look at bucket: %w", err)
+	}
+	info := status.(*jetstream.KeyValueBucketStatus).StreamInfo() // the interface has neither Created nor the sequences
+	return bucketState{created: info.Created, lastSeq: info.State.LastSeq, keys: info.State.NumSubjects}, nil
+}
+
+// look is what was seen of the bucket, and when.
+type look struct {
+	bucket     bucketState
+	at         time.Time // before the question: what the answer says was true no earlier
+	reconnects uint64
+	err        error
+}
+
+// looker looks at the bucket in the background, once at a time, so that the
+// watch never waits for an answer.
+type looker struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	kv     jetstream.KeyValue
+	conn   *nats.Conn
+	done   chan look
+	busy   bool // only its caller's goroutine looks at it
+	wg     sync.WaitGroup
+}
+
+func newLooker(ctx context.Context, kv jetstream.KeyValue, conn *nats.Conn) *looker {
+	l := &looker{kv: kv, conn: conn, done: make(chan look, 1)}
+	l.ctx, l.cancel = context.WithCancel(ctx)
+	return l
+}
+
+// begin starts a look unless one is under way. Its result arrives on done.
+func (l *looker) begin() {
+	if l.busy {
+		return
+	}
+	l.busy = true
+	l.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(l.ctx, lookTime)
+		defer cancel()
+		result := look{at: time.Now(), reconnects: l.conn.Stats().Reconnects}
+		result.bucket, result.err = lookAt(ctx, l.kv)
+		l.done <- result
+	})
+}
+
+func (l *looker) close() {
+	l.cancel()
+	l.wg.Wait()
+}

@@ -1,0 +1,148 @@
+package config
+
+import (
+	"bytes"
+	"hash/maphash"
+	"sync"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// shard holds one part of the surveys, so that looking one up seldom waits for
+// another.
+type shard struct {
+	seed      maphash.Seed
+	compiling sync.Mutex // held while a target is made: twenty deliveries of one survey unseal its secrets once
+
+	mu        sync.RWMutex // guards all below
+	arena     arena
+	index     map[uint64]location // hash of the key -> its record; without pointers, so the collector skips it
+	collided  map[string]location // keys whose hash belongs to another key
+	endpoints int                 // records of kindEndpoint and kindTooLarge
+	targets   map[events.Survey]*compiled
+}
+
+// stored is a copy of what the shard knows of a key.
+type stored struct {
+	key      string
+	revision uint64
+	kind     kind
+	value    []byte // packed
+}
+
+// find gives the record of a key and where the index keeps it.
+func (s *shard) find(hash uint64, key string) (record, bool) {
+	at, ok := s.index[hash]
+	if !ok {
+		return nil, false
+	}
+	if r := s.arena.at(at); string(r.key()) == key {
+		return r, true
+	}
+	if at, ok = s.collided[key]; !ok {
+		return nil, false
+	}
+	return s.arena.at(at), true
+}
+
+// set keeps a key's newest record, and says whether that changed anything. In
+// one generation the higher revision is the newer; what an older generation
+// left is always replaced, because in a bucket made anew revisions begin again.
+func (s *shard) set(hash uint64, in stored, generation uint32) bool {
+	key := in.key
+	r, known := s.find(hash, key)
+	if known && r.generation() == generation && r.revision() >= in.revision {
+		return false
+	}
+	if known && r.revision() == in.revision && r.kind() == in.kind && bytes.Equal(r.value(), in.value) {
+		r.setGeneration(generation)
+		return false
+	}
+	if known {
+		s.forget(r)
+	}
+	s.point(hash, key, s.arena.add(key, in.revision, generation, in.kind, in.value))
+	s.endpoints += in.kind.counts()
+	delete(s.targets, events.Survey(key))
+	s.tidy()
+	return true
+}
+
+// point makes the index lead to a record.
+func (s *shard) point(hash uint64, key string, at location) {
+	if old, ok := s.index[hash]; ok && string(s.arena.at(old).key()) != key {
+		if s.collided == nil {
+			s.collided = map[string]location{}
+		}
+		s.collided[key] = at
+		return
+	}
+	s.index[hash] = at
+}
+
+func (s *shard) forget(r record) {
+	s.endpoints -= r.kind().counts()
+	s.arena.drop(r)
+}
+
+// counts is 1 for what is an endpoint, valid or not.
+func (k kind) counts() int {
+	if k == kindEndpoint || k == kindTooLarge {
+		return 1
+	}
+	return 0
+}
+
+// sweep removes what the pass of a generation has not seen, and says which keys
+// of endpoints those were.
+func (s *shard) sweep(generation uint32) []stored {
+	var removed []stored
+	for _, r := range s.all() {
+		if r.generation() != generation {
+			removed = append(removed, stored{key: string(r.key()), revision: r.revision(), kind: r.kind()})
+			delete(s.targets, events.Survey(r.key()))
+		}
+	}
+	if len(removed) > 0 {
+		s.rebuild(func(r record) bool { return r.generation() == generation })
+	}
+	return removed
+}
+
+// all gives views of every record that is not garbage.
+func (s *shard) all() []record {
+	out := make([]record, 0, len(s.index)+len(s.collided))
+	for _, at := range s.index {
+		out = append(out, s.arena.at(at))
+	}
+	for _, at := range s.collided {
+		out = append(out, s.arena.at(at))
+	}
+	return out
+}
+
+// keys is how many keys of the bucket the shard knows, delete markers included.
+func (s *shard) keys() int { return len(s.index) + len(s.collided) }
+
+// tidy packs the records anew when more than half of the arena is garbage.
+func (s *shard) tidy() {
+	if s.arena.wasteful() {
+		s.rebuild(func(record) bool { return true })
+	}
+}
+
+// rebuild copies the records worth keeping to a new arena.
+func (s *shard) rebuild(keep func(record) bool) {
+	old, records := s.arena, s.all()
+	s.arena, s.endpoints = arena{}, 0
+	s.index, s.collided = make(map[uint64]location, len(records)), nil
+	for _, r := range records {
+		if !keep(r) {
+			continue
+		}
+		key := string(r.key())
+		s.point(maphash.String(s.seed, key), key, s.arena.add(key, r.revision(), r.generation(), r.kind(), r.value()))
+		s.endpoints += r.kind().counts()
+	}
+	old.free()
+}

@@ -1,0 +1,239 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/events"
+)
+
+// StoreOptions is what a [Store] can be told. Its zero value works: it opens no
+// secrets and logs nothing.
+type StoreOptions struct {
+	Keys  *Keyring       // nil: endpoints with secrets are ErrUnsealable
+	Rules delivery.Rules // where endpoints may be
+	Log   zerolog.Logger
+
+	CheckEvery time.Duration // how often the watch is compared with the bucket; 0 means a minute
+	IdleAfter  time.Duration // how long a target nobody asks for is kept, at least; 0 means 5 minutes
+	MaxTargets int           // how many targets are kept, each with its secrets open; 0 means 32,768
+}
+
+func (o StoreOptions) checkEvery() time.Duration {
+	if o.CheckEvery > 0 {
+		return o.CheckEvery
+	}
+	return time.Minute
+}
+
+func (o StoreOptions) idleAfter() time.Duration {
+	if o.IdleAfter > 0 {
+		return o.IdleAfter
+	}
+	return 5 * time.Minute
+}
+
+func (o StoreOptions) maxTargets() int {
+	if o.MaxTargets > 0 {
+		return o.MaxTargets
+	}
+	return 32_768
+}
+
+// Store holds every endpoint in memory, as its bucket has it. It is safe for
+// concurrent use.
+type Store struct {
+	o      StoreOptions
+	js     jetstream.JetStream
+	bucket string
+	table  *table
+	notes  *notifier
+
+	state  atomic.Pointer[watchState]
+	closed atomic.Bool
+	close  context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// watchState is what is known of the watch; a new one replaces it.
+type watchState struct {
+	kv         jetstream.KeyValue
+	following  bool      // the watch is open and its first pass is done
+	asOf       time.Time // when the watch was last known to have everything
+	reconnects uint64    // the connection's count at that time: since another reconnect nothing is known
+}
+
+// Open watches a bucket into memory. It returns when all that is in the bucket
+// is in memory, or fails; ctx bounds that and nothing else.
+func Open(ctx context.Context, js jetstream.JetStream, bucket string, o StoreOptions) (*Store, error) {
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets()), notes: newNotifier(), close: cancel}
+	s.state.Store(&watchState{})
+	opened := make(chan error, 1)
+	s.wg.Go(func() { s.run(watching, opened) })
+	s.wg.Go(func() { s.notes.run(watching) })
+	var err error
+	select {
+	case err = <-opened:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open endpoint bucket %s: %w", bucket, err)
+	}
+	return s, nil
+}
+
+// Close ends the watch and forgets everything. The connection stays open. Every
+// survey is [ErrUnavailable] afterwards.
+func (s *Store) Close() {
+	s.closed.Store(true)
+	s.close()
+	s.wg.Wait()
+	s.state.Store(&watchState{kv: s.state.Load().kv})
+	s.table.free()
+}
+
+// Current says whether the watch is known to have everything that the bucket
+// has, and when that was last seen.
+func (s *Store) Current() (bool, time.Time) {
+	st := s.state.Load()
+	current := st.following &&
+		time.Since(st.asOf) < 3*s.o.checkEvery() &&
+		s.js.Conn().Status() == nats.CONNECTED &&
+		s.js.Conn().Stats().Reconnects == st.reconnects
+	return current, st.asOf
+}
+
+// Target returns where the events of a survey go, from memory. That nothing is
+// owed ([ErrNoEndpoint]) is only said while the watch is known to be current,
+// or after the bucket has said so itself; if it cannot be asked, the error is
+// [ErrUnavailable]. [ErrInvalidEndpoint] and [ErrUnsealable] stay until the
+// endpoint changes.
+func (s *Store) Target(ctx context.Context, id events.Survey) (*delivery.Target, Limits, error) {
+	c := s.target(id)
+	if c.owesNothing() {
+		if current, _ := s.Current(); !current {
+			var err error
+			if c, err = s.confirm(ctx, id); err != nil {
+				return nil, Limits{}, err
+			}
+		}
+	}
+	if c == nil {
+		return nil, Limits{}, noEndpoint(id)
+	}
+	return c.target, c.limits, c.err
+}
+
+// askTime bounds a direct get. Longer, and the event would better go back.
+const askTime = 2 * time.Second
+
+// confirm asks the bucket itself.
+func (s *Store) confirm(ctx context.Context, id events.Survey) (*compiled, error) {
+	in, err := s.ask(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
+	}
+	if c := s.target(id); c != nil && c.revision == in.revision {
+		return c, nil
+	}
+	return s.compile(id, in), nil
+}
+
+// ask gets an endpoint from the bucket, and keeps it.
+func (s *Store) ask(ctx context.Context, id events.Survey) (stored, error) {
+	kv, generation := s.state.Load().kv, s.table.generation.Load()
+	if s.closed.Load() {
+		return stored{}, errors.New("the store is closed")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, errors.New("the bucket did not answer in time"))
+	defer cancel()
+	entry, err := kv.Get(ctx, string(id))
+	if err != nil {
+		return stored{}, err
+	}
+	k := kindOf(entry)
+	if s.table.set(generation, entry.Key(), entry.Revision(), k, entry.Value()) {
+		s.notes.tell(Change{Survey: id, Revision: entry.Revision()})
+	}
+	return stored{key: entry.Key(), revision: entry.Revision(), kind: k, value: entry.Value()}, nil
+}
+
+// Get returns the endpoint of a survey from memory, asking the bucket where
+// [Store.Target] would. One that is not valid comes as far as it could be read,
+// with an [ErrInvalidEndpoint].
+func (s *Store) Get(ctx context.Context, id events.Survey) (Endpoint, error) {
+	in, ok := s.table.get(id)
+	if current, _ := s.Current(); !ok && !current {
+		var err error
+		if in, err = s.ask(ctx, id); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return Endpoint{}, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
+		}
+		ok = err == nil
+	}
+	if !ok {
+		return Endpoint{}, noEndpoint(id)
+	}
+	return s.endpoint(id, in)
+}
+
+// List gives all endpoints from memory, in no particular order. One that is not
+// valid comes with its survey, its revision and an [ErrInvalidEndpoint].
+func (s *Store) List() iter.Seq2[Endpoint, error] {
+	return func(yield func(Endpoint, error) bool) {
+		for i := range shardCount {
+			for _, in := range s.table.snapshot(i) {
+				if !yield(s.endpoint(events.Survey(in.key), in)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Len is how many endpoints there are, valid or not.
+func (s *Store) Len() int {
+	n, _ := s.table.size()
+	return n
+}
+
+// Put is [Editor.Put]; what it wrote is in memory when it returns.
+func (s *Store) Put(ctx context.Context, e Endpoint) (Endpoint, error) {
+	ed, generation := s.editor(), s.table.generation.Load()
+	stored, value, err := ed.put(ctx, e)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if s.table.set(generation, string(e.Survey), stored.Revision, kindEndpoint, value) {
+		s.notes.tell(Change{Survey: e.Survey, Revision: stored.Revision})
+	}
+	return stored, nil
+}
+
+// Remove is [Editor.Remove]; the watch forgets the endpoint a moment later.
+func (s *Store) Remove(ctx context.Context, id events.Survey, revision uint64) error {
+	return s.editor().Remove(ctx, id, revision)
+}
+
+func (s *Store) editor() *Editor { return NewEditor(s.state.Load().kv, s.o.Rules) }
+
+// Watch calls f for every change from now on, from one goroutine that is not
+// the caller's. Of several changes of one survey f may see only the last. It
+// must not block. A call may be under way while cancel is called, none begins
+// later.
+func (s *Store) Watch(f func(Change)) (cancel func()) { return s.notes.add(f) }
