@@ -1,0 +1,44 @@
+package admit
+
+// The bounds of a budget: attempts in flight at one endpoint.
+const (
+	startBudget = 8
+	maxBudget   = 64
+	minBudget   = 1
+)
+
+// failuresInARow make an endpoint fail as a whole.
+const failuresInARow = 5
+
+// budget steers how many attempts one endpoint may have in flight, by how they
+// end. It is pure arithmetic: the endpoint's lock is its caller's.
+type budget struct {
+	size  int // attempts in flight allowed
+	wins  int // 2xx since the last change; a full window of them grows size
+	fails int // failures in a row; a time-out counts as five
+}
+
+func newBudget() budget { return budget{size: startBudget} }
+
+// won takes one 2xx.
+func (b *budget) won() {
+	b.fails = 0
+	b.wins++
+	if b.wins >= b.size && b.size < maxBudget {
+		b.size++
+		b.wins = 0
+	}
+}
+
+// lost takes one failure and says whether the endpoint fails as a whole from
+// now on; it says so once, until the next 2xx.
+func (b *budget) lost(timeout bool) bool {
+	b.size = max(b.size/2, minBudget)
+	b.wins = 0
+	before := b.fails
+	b.fails++
+	if timeout {
+		b.fails += failuresInARow - 1
+	}
+	return before < failuresInARow && b.fails >= failuresInARow
+}

@@ -1,0 +1,17 @@
+// Package admit decides whether an attempt may begin now, so that no endpoint,
+// and no host that a thousand endpoints share, can hold what the others need.
+//
+// Every endpoint has a budget of attempts in flight. It starts at 8, gains one
+// for every full window of 2xx up to 64, and is halved by a failure. Over its
+// budget a few events wait their turn; the rest are refused and wait in a lane
+// instead. Four rules refuse at once:
+//
+//	slow       an attempt at this endpoint is older than a second
+//	suspect    32 attempts at this host are older than a second; one probe at a time goes out
+//	crowded    such old attempts hold a quarter of all slots, and this endpoint has no recent 2xx
+//	full       the endpoint's budget and its short queue are used up
+//	limited    the owner's own limit is reached
+//
+// Five failures in a row, a time-out counting as five, make an endpoint fail as
+// a whole; that is told to the caller once, by the ticket that saw it.
+package admit

@@ -1,0 +1,269 @@
+package admit
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/popsee/webhooks/events"
+)
+
+const (
+	oldAfter    = time.Second      // an attempt older than this is slow
+	hostOld     = 32               // so many slow attempts make a host suspect
+	recent      = 10 * time.Second // a 2xx this young vouches for an endpoint when slots are scarce
+	queueLength = 256              // events waiting for one endpoint's budget; each holds a slot
+	queueWait   = time.Second      // longer than that, and a lane is the better place to wait
+	idleAfter   = time.Minute      // an endpoint without attempts is forgotten, budget and all
+	shardCount  = 64               // spreads the locks; a power of two
+)
+
+// Refusal says why an attempt may not begin now. It is a metric label.
+type Refusal string
+
+// The refusals; the empty one is none.
+const (
+	Slow    Refusal = "slow"
+	Suspect Refusal = "suspect-host"
+	Crowded Refusal = "crowded"
+	Full    Refusal = "full"
+	Limited Refusal = "limited"
+)
+
+// Refusals lists every refusal, for metrics.
+func Refusals() []Refusal { return []Refusal{Slow, Suspect, Crowded, Full, Limited} }
+
+// Limit is what an endpoint's owner allows, already divided into this replica's
+// share. Zero means no limit.
+type Limit struct {
+	InFlight  int
+	PerSecond float64
+}
+
+// Gate admits attempts. It is safe for concurrent use; no lock is shared by all
+// endpoints.
+type Gate struct {
+	slots  int64
+	seed   maphash.Seed
+	old    atomic.Int64 // attempts older than oldAfter, at all endpoints
+	shards [shardCount]shard
+	hosts  [shardCount]hostShard
+}
+
+type shard struct {
+	mu        sync.Mutex // guards endpoints and everything in them
+	endpoints map[events.Survey]*endpoint
+}
+
+type hostShard struct {
+	mu    sync.Mutex // guards hosts; their counters are atomic
+	hosts map[string]*host
+}
+
+// host is what many endpoints may share.
+type host struct {
+	users   int          // tickets holding it; guarded by its shard
+	old     atomic.Int32 // attempts older than oldAfter
+	probing atomic.Bool  // a probe is under way while the host is suspect
+}
+
+// endpoint is one survey's, as long as it has something in flight or did lately.
+type endpoint struct {
+	budget   budget
+	flying   tickets // in the order they began
+	queue    []chan struct{}
+	lastGood time.Time
+	lastUsed time.Time
+	bucket   bucket
+}
+
+// NewGate returns a gate for a replica that holds at most slots events.
+func NewGate(slots int) *Gate {
+	g := &Gate{slots: int64(slots), seed: maphash.MakeSeed()}
+	for i := range g.shards {
+		g.shards[i].endpoints = map[events.Survey]*endpoint{}
+		g.hosts[i].hosts = map[string]*host{}
+	}
+	return g
+}
+
+// Enter asks for an attempt at a survey's endpoint on a host. It waits a moment
+// for the endpoint's budget where that may help, and returns a ticket to be
+// given back with [Ticket.Leave], or why not.
+func (g *Gate) Enter(ctx context.Context, survey events.Survey, hostName string, limit Limit) (*Ticket, Refusal) {
+	h := g.hold(hostName)
+	t, refusal := g.enter(ctx, survey, h, limit)
+	if t == nil {
+		g.letGo(hostName)
+		return nil, refusal
+	}
+	t.hostName = hostName
+	return t, ""
+}
+
+func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit Limit) (*Ticket, Refusal) {
+	s := g.shard(survey)
+	deadline := time.Time{}
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		e := s.endpoint(survey, now)
+		refusal := g.judge(e, h, limit, now)
+		if refusal == "" {
+			t := g.admit(s, e, h, now)
+			s.mu.Unlock()
+			return t, ""
+		}
+		if refusal != Full || len(e.queue) >= queueLength || !deadline.IsZero() && !now.Before(deadline) {
+			s.mu.Unlock()
+			return nil, refusal
+		}
+		turn := make(chan struct{}, 1)
+		e.queue = append(e.queue, turn)
+		s.mu.Unlock()
+		if deadline.IsZero() {
+			deadline = now.Add(queueWait)
+		}
+		if !await(ctx, turn, deadline.Sub(now)) {
+			s.leaveQueue(e, turn)
+			return nil, Full
+		}
+	}
+}
+
+// judge applies the rules, the strictest first. The shard is locked.
+func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
+	oldest := e.flying.oldest()
+	switch {
+	case oldest != nil && now.Sub(oldest.since) > oldAfter:
+		return Slow
+	case h.old.Load() >= hostOld && h.probing.Load():
+		return Suspect
+	case g.old.Load()*4 >= g.slots && now.Sub(e.lastGood) > recent:
+		return Crowded
+	case limit.InFlight > 0 && e.flying.n >= limit.InFlight:
+		return Limited
+	case limit.PerSecond > 0 && !e.bucket.has(limit.PerSecond, now):
+		return Limited
+	case e.flying.n >= e.budget.size:
+		return Full
+	case h.old.Load() >= hostOld && !h.probing.CompareAndSwap(false, true):
+		return Suspect
+	default:
+		return ""
+	}
+}
+
+func (g *Gate) admit(s *shard, e *endpoint, h *host, now time.Time) *Ticket {
+	e.bucket.spend()
+	t := &Ticket{gate: g, shard: s, endpoint: e, host: h, since: now, probe: h.old.Load() >= hostOld}
+	e.flying.push(t)
+	return t
+}
+
+// await waits for a turn; it says whether the turn came.
+func await(ctx context.Context, turn <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-turn:
+		return true
+	case <-timer.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Sweep marks attempts that have become slow and forgets endpoints that are
+// idle. It is to be called about ten times a second.
+func (g *Gate) Sweep(now time.Time) {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		for survey, e := range s.endpoints {
+			g.markOld(e, now)
+			if e.flying.n == 0 && len(e.queue) == 0 && now.Sub(e.lastUsed) > idleAfter {
+				delete(s.endpoints, survey)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (g *Gate) markOld(e *endpoint, now time.Time) {
+	for t := e.flying.head; t != nil && !now.Before(t.since.Add(oldAfter)); t = t.next {
+		if !t.old {
+			t.old = true
+			t.host.old.Add(1)
+			g.old.Add(1)
+		}
+	}
+}
+
+// Old is how many attempts in flight are older than a second.
+func (g *Gate) Old() int { return int(g.old.Load()) }
+
+func (g *Gate) shard(survey events.Survey) *shard {
+	return &g.shards[maphash.String(g.seed, string(survey))%shardCount]
+}
+
+func (s *shard) endpoint(survey events.Survey, now time.Time) *endpoint {
+	e := s.endpoints[survey]
+	if e == nil {
+		e = &endpoint{budget: newBudget()}
+		s.endpoints[survey] = e
+	}
+	e.lastUsed = now
+	return e
+}
+
+func (s *shard) leaveQueue(e *endpoint, turn chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, t := range e.queue {
+		if t == turn {
+			e.queue = append(e.queue[:i], e.queue[i+1:]...)
+			return
+		}
+	}
+	// The turn came in the same moment: pass it on.
+	e.wake()
+}
+
+// wake gives the next event in the queue its turn.
+func (e *endpoint) wake() {
+	if len(e.queue) > 0 && e.flying.n < e.budget.size {
+		e.queue[0] <- struct{}{}
+		e.queue = e.queue[1:]
+	}
+}
+
+func (g *Gate) hostShard(name string) *hostShard {
+	return &g.hosts[maphash.String(g.seed, name)%shardCount]
+}
+
+func (g *Gate) hold(name string) *host {
+	s := g.hostShard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hosts[name]
+	if h == nil {
+		h = &host{}
+		s.hosts[name] = h
+	}
+	h.users++
+	return h
+}
+
+func (g *Gate) letGo(name string) {
+	s := g.hostShard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hosts[name]
+	if h.users--; h.users == 0 {
+		delete(s.hosts, name)
+	}
+}

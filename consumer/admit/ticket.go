@@ -1,0 +1,90 @@
+package admit
+
+import "time"
+
+// Outcome is how an attempt ended, as far as admission cares.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Won     Outcome = iota // a 2xx
+	Lost                   // the endpoint's failure
+	TimeOut                // its failure, by time: counts as five
+	Neither                // ours: counts for nothing
+)
+
+// Ticket is the right to one attempt. It must be given back.
+type Ticket struct {
+	gate       *Gate
+	shard      *shard
+	endpoint   *endpoint
+	host       *host
+	hostName   string
+	since      time.Time
+	old        bool // counted as slow; guarded by the shard
+	probe      bool // the one attempt a suspect host gets
+	prev, next *Ticket
+}
+
+// Leave gives the ticket back with how the attempt ended. It returns true when
+// this attempt made the endpoint fail as a whole.
+func (t *Ticket) Leave(o Outcome) (failing bool) {
+	now := time.Now()
+	t.shard.mu.Lock()
+	e := t.endpoint
+	e.flying.remove(t)
+	e.lastUsed = now
+	switch o {
+	case Won:
+		e.budget.won()
+		e.lastGood = now
+	case Lost, TimeOut:
+		failing = e.budget.lost(o == TimeOut)
+	case Neither:
+	}
+	if t.old {
+		t.host.old.Add(-1)
+		t.gate.old.Add(-1)
+	}
+	e.wake()
+	t.shard.mu.Unlock()
+	if t.probe {
+		t.host.probing.Store(false)
+	}
+	t.gate.letGo(t.hostName)
+	return failing
+}
+
+// tickets is a list in the order attempts began, oldest first.
+type tickets struct {
+	head, tail *Ticket
+	n          int
+}
+
+func (l *tickets) oldest() *Ticket { return l.head }
+
+func (l *tickets) push(t *Ticket) {
+	t.prev = l.tail
+	if l.tail != nil {
+		l.tail.next = t
+	} else {
+		l.head = t
+	}
+	l.tail = t
+	l.n++
+}
+
+func (l *tickets) remove(t *Ticket) {
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		l.head = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		l.tail = t.prev
+	}
+	t.prev, t.next = nil, nil
+	l.n--
+}

@@ -1,0 +1,207 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/events"
+)
+
+// Endpoints looks a survey's webhook up in memory. It returns
+// [config.ErrNoEndpoint] when nothing is owed to the survey, and any other
+// error when that cannot be known now.
+type Endpoints interface {
+	Target(ctx context.Context, survey events.Survey) (*delivery.Target, config.Limits, error)
+	Current() (bool, time.Time)
+}
+
+// Sender makes one attempt. Every end is an attempt, never an error.
+type Sender interface {
+	Send(ctx context.Context, t *delivery.Target, e events.Event, m delivery.Meta) delivery.Attempt
+}
+
+// Options are the choices of a [Consumer]. The zero value works.
+type Options struct {
+	Layout       layout.Layout
+	MaxBytes     int                   // the largest event delivered; 0 means events.MaxBytes
+	Slots        int                   // messages in hand at once; 0 means 2,000
+	PullExpires  time.Duration         // how long one pull stays open, and so how long a stop may wait for it; 0 means 1 s
+	MarkInterval time.Duration         // how often the mark is looked at; 0 means 1 s
+	Log          zerolog.Logger        // the zero logger is silent
+	Metrics      prometheus.Registerer // where the metrics are registered; nil means nowhere
+}
+
+// defaultSlots is what one replica on two cores keeps busy: at 50 ms an
+// endpoint, 2,000 in flight are 40,000 deliveries a second.
+const defaultSlots = 2000
+
+func (o Options) slots() int {
+	if o.Slots == 0 {
+		return defaultSlots
+	}
+	return o.Slots
+}
+
+func (o Options) metrics() prometheus.Registerer {
+	if o.Metrics == nil {
+		return prometheus.NewRegistry()
+	}
+	return o.Metrics
+}
+
+// Consumer is the live consumer of one replica. Any number of them share the
+// durable on one NATS without knowing of each other.
+type Consumer struct {
+	js        jetstream.JetStream
+	endpoints Endpoints
+	sender    Sender
+	o         Options
+
+	slots    *slots
+	inflight *inflight
+	mark     *mark.Keeper
+	metrics  *metrics
+	reacks   reacks
+	binding  binding
+
+	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
+	received atomic.Int64 // when a message last arrived, Unix ns
+	lookErr  atomic.Pointer[error]
+	backlog  atomic.Uint64 // events no replica has been given yet, as last seen
+	hurry    chan struct{} // capacity one: look at the mark now
+	stopping atomic.Bool
+	handlers sync.WaitGroup
+}
+
+// New returns a consumer that does nothing until [Consumer.Run].
+func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) *Consumer {
+	c := &Consumer{
+		js: js, endpoints: endpoints, sender: sender, o: o,
+		slots:    newSlots(o.slots()),
+		inflight: newInflight(),
+		metrics:  newMetrics(o.metrics()),
+		mark:     mark.New(js, o.Layout, o.Log),
+		hurry:    make(chan struct{}, 1),
+	}
+	return c
+}
+
+// Run delivers until fetch ends, then finishes what is in hand and returns.
+// work ends later than fetch and cuts short what is still in hand then; what is
+// cut short stays unacknowledged and is delivered again, to another replica.
+func (c *Consumer) Run(fetch, work context.Context) error {
+	if err := c.firstLook(fetch); err != nil {
+		return err
+	}
+	var loops sync.WaitGroup
+	keep, stopKeeping := context.WithCancel(work)
+	loops.Go(func() { c.keepMark(keep) })
+	loops.Go(func() { c.keepProgress(keep) })
+	c.pull(fetch, work)
+	c.stopping.Store(true)
+	c.handlers.Wait()
+	c.reacks.flush()
+	stopKeeping()
+	loops.Wait()
+	return c.lastLook(work)
+}
+
+// firstLook insists on a clear answer before anything is pulled. An alarm is
+// not an error: the replica stays, says so, and goes on when a person has
+// decided.
+func (c *Consumer) firstLook(ctx context.Context) error {
+	err := c.look(ctx)
+	if err == nil || errors.As(err, new(*mark.Alarm)) || errors.Is(err, mark.ErrBusy) {
+		return nil
+	}
+	return fmt.Errorf("start the live consumer: %w", err)
+}
+
+// lastLook writes the mark once more, so that a clean stop leaves it exact.
+func (c *Consumer) lastLook(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := c.look(ctx); err != nil {
+		c.o.Log.Warn().Err(err).Msg("the mark was not written at the stop; the next start compares with an older one")
+	}
+	return nil
+}
+
+// look compares the mark with the bus, and remembers how that went.
+func (c *Consumer) look(ctx context.Context) error {
+	before := c.mark.StreamCreated()
+	stream, info, err := c.mark.Look(ctx)
+	c.lookErr.Store(&err)
+	if errors.As(err, new(*mark.Alarm)) {
+		c.metrics.alarm.Set(1)
+		c.inflight.forget()
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	c.metrics.alarm.Set(0)
+	if before != 0 && before != c.mark.StreamCreated() {
+		c.inflight.forget()
+	}
+	c.observe(stream, info)
+	return nil
+}
+
+func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo) {
+	c.backlog.Store(info.NumPending)
+	c.metrics.lag.Set(float64(info.NumPending))
+	c.metrics.ackPending.Set(float64(info.NumAckPending))
+	c.metrics.inFlight.Set(float64(c.inflight.count()))
+	c.metrics.lost.Set(float64(leftUnsettled(stream.State, info.AckFloor.Stream)))
+	c.metrics.timeLeft.Set(timeLeft(stream, info, time.Now()).Seconds())
+}
+
+// keepMark looks at the mark about every second, and at once when hurried.
+func (c *Consumer) keepMark(ctx context.Context) {
+	tick := time.NewTicker(orDuration(c.o.MarkInterval, time.Second))
+	defer tick.Stop()
+	quiet := newQuiet(c.o.Log)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-c.hurry:
+		}
+		err := c.look(ctx)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() == nil && !errors.As(err, new(*mark.Alarm)) && !errors.Is(err, mark.ErrBusy) {
+			quiet.warn(err, "the mark could not be looked at")
+		}
+	}
+}
+
+// lookSoon asks for a look at the mark without waiting for it.
+func (c *Consumer) lookSoon() {
+	select {
+	case c.hurry <- struct{}{}:
+	default:
+	}
+}
+
+func orDuration(d, fallback time.Duration) time.Duration {
+	if d == 0 {
+		return fallback
+	}
+	return d
+}

@@ -1,0 +1,31 @@
+// Package consumer delivers what stands on the event stream.
+//
+// # The promise
+//
+// A message is acknowledged only after its endpoint answered 2xx, or when its
+// survey has no webhook and nothing is owed. Anything else leaves the stream's
+// consumer only when it is durably elsewhere. So a crash at any moment makes a
+// duplicate at worst, never a loss.
+//
+// # The way of one event
+//
+//	pull ─► decode ─► look up ─► attempt ─► decide ─► settle
+//	slots   one pass   memory     POST      pure      ack, leave, return, bury
+//
+// The fetch loop (fetch.go) never pulls more messages than there are free slots
+// (slots.go), so none waits in the process with its AckWait running. Every
+// message in hand stands in the in-flight map (inflight.go) under its stream
+// sequence; the server delivering it again finds the running attempt, which
+// takes over the newer delivery, or finds that it was settled moments ago and
+// is acknowledged again. Neither reaches the endpoint twice.
+//
+// # Where things are
+//
+//	layout      what must exist on the bus
+//	provision   creates and verifies it
+//	mark        our own record of how far the consumer has come
+//	admit       which attempt may begin now
+//
+// Between two looks at the mark, a message at or below its bound proves that the
+// consumer's state was lost, and is not handled.
+package consumer

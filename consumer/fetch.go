@@ -1,0 +1,94 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// pullPause is how long to wait after a pull that could not be made: NATS is
+// away, or the consumer is.
+const pullPause = 250 * time.Millisecond
+
+// pull asks for as many messages as there are free slots, again and again,
+// until ctx ends. A pull that is open then is left to expire: what it still
+// brings is handled, so that no message sits in a dead inbox until AckWait.
+func (c *Consumer) pull(ctx, work context.Context) {
+	quiet := newQuiet(c.o.Log)
+	for ctx.Err() == nil {
+		c.pulled.Store(time.Now().UnixNano())
+		if c.mark.Alarm() != nil {
+			pause(ctx, orDuration(c.o.MarkInterval, time.Second))
+			continue
+		}
+		n := c.slots.take(ctx)
+		if n == 0 {
+			return
+		}
+		batch, err := c.ask(ctx, n)
+		if err != nil {
+			c.slots.give(n)
+			quiet.warn(err, "events could not be pulled")
+			c.lookSoon()
+			pause(ctx, pullPause)
+			continue
+		}
+		c.handlers.Go(func() { c.receive(ctx, work, batch, n) })
+	}
+}
+
+// ask opens one pull. The consumer's handle is a name and nothing more, so a
+// fresh one costs no round trip and cannot go stale.
+func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, error) {
+	cons, err := c.bind(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cons.Fetch(n, jetstream.FetchMaxWait(orDuration(c.o.PullExpires, time.Second)))
+}
+
+// receive hands every message of a pull to a goroutine of its own and gives
+// back the slots the pull did not fill.
+func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int) {
+	got := 0
+	for msg := range batch.Messages() {
+		got++
+		c.handlers.Go(func() {
+			defer c.slots.give(1)
+			c.handle(ctx, work, msg)
+		})
+	}
+	now := time.Now().UnixNano()
+	c.pulled.Store(now)
+	if got > 0 {
+		c.received.Store(now)
+	}
+	if err := batch.Error(); err != nil {
+		c.pullFailed(ctx, err)
+	}
+	c.slots.give(n - got)
+}
+
+// pullFailed looks at the mark, which finds out what became of the consumer.
+// The pause before the slots are given back keeps a missing consumer from
+// being asked for thousands of times a second.
+func (c *Consumer) pullFailed(ctx context.Context, err error) {
+	if errors.Is(err, jetstream.ErrMaxBytesExceeded) || ctx.Err() != nil {
+		return
+	}
+	c.unbind()
+	c.lookSoon()
+	pause(ctx, pullPause)
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

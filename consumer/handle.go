@@ -1,0 +1,113 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/events"
+)
+
+// handle takes one delivered message to its end. ctx ends when this replica is
+// told to stop, work when it must.
+func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		// Nothing delivers to a pull's inbox but the server; without a position
+		// the message cannot even be named.
+		c.o.Log.Error().Err(err).Str("subject", msg.Subject()).Msg("message without metadata left alone")
+		return
+	}
+	seq := meta.Sequence.Stream
+	if seq <= c.mark.Bound() || c.mark.Alarm() != nil {
+		c.lookSoon() // settled long ago and delivered again: the consumer's state was lost
+		return
+	}
+	f, found := c.inflight.enter(seq, msg, time.Now())
+	switch found {
+	case entryRunning:
+		c.metrics.redelivered.Inc()
+	case entrySettled:
+		c.metrics.reacked.Inc()
+		c.ack(msg)
+	case entryFresh:
+		c.finish(f, meta, c.consider(ctx, work, msg, meta))
+	}
+}
+
+// consider decides what becomes of a message: decode, look up, attempt, decide.
+func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (end conclusion) {
+	defer func() {
+		if p := recover(); p != nil {
+			end = c.panicked(p, meta)
+		}
+	}()
+	e, err := c.o.Layout.Names.Decode(msg.Subject(), msg.Headers(), msg.Data())
+	if err != nil {
+		return c.refuse(err, meta)
+	}
+	target, _, err := c.endpoints.Target(work, e.Survey)
+	if err != nil {
+		return c.withoutTarget(err, e, meta)
+	}
+	// The waits between tries end when the replica is told to stop; an attempt
+	// that has begun may finish.
+	a := ride(ctx, func(n int) delivery.Attempt { return c.attempt(work, target, e, meta, n) })
+	return conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
+}
+
+// attempt sends one request and tells of it.
+func (c *Consumer) attempt(work context.Context, t *delivery.Target, e events.Event, meta *jetstream.MsgMetadata, n int) delivery.Attempt {
+	// The server counts deliveries, not tries: a crash may make a number repeat.
+	number := int(meta.NumDelivered) - 1 + n
+	a := c.sender.Send(work, t, e, delivery.Meta{Number: number})
+	c.metrics.attempted(a)
+	c.o.Log.Info().Uint64("seq", meta.Sequence.Stream).EmbedObject(a).Msg("attempt")
+	return a
+}
+
+// refuse ends an event that can never be delivered as it is.
+func (c *Consumer) refuse(err error, meta *jetstream.MsgMetadata) conclusion {
+	var bad *events.BadEvent
+	if !errors.As(err, &bad) {
+		bad = &events.BadEvent{Reason: events.Malformed, Detail: err.Error()}
+	}
+	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Stringer("reason", bad.Reason).Int64("offset", bad.Offset).
+		Str("detail", bad.Detail).Msg("event refused: it can never be delivered; its bytes stay in the stream at this sequence")
+	return conclusion{action: actBury, outcome: outcomeDead, why: fmt.Sprintf("%s at byte %d", bad.Reason, bad.Offset)}
+}
+
+// withoutTarget ends an event whose endpoint is not there, or cannot be known.
+func (c *Consumer) withoutTarget(err error, e events.Event, meta *jetstream.MsgMetadata) conclusion {
+	if errors.Is(err, config.ErrNoEndpoint) {
+		return conclusion{action: actAck, outcome: outcomeNoEndpoint}
+	}
+	c.o.Log.Warn().Err(err).Uint64("seq", meta.Sequence.Stream).Str("survey", string(e.Survey)).
+		Msg("the endpoint cannot be used now; the event waits")
+	return conclusion{action: actLeave, outcome: outcomeLeft}
+}
+
+// panicked keeps the process alive when the handling of one event did not.
+func (c *Consumer) panicked(p any, meta *jetstream.MsgMetadata) conclusion {
+	c.metrics.panics.Inc()
+	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).
+		Msg("panic while handling an event; the event waits")
+	return conclusion{action: actLeave, outcome: outcomeLeft}
+}
+
+func outcomeOf(v delivery.Verdict) string {
+	switch v {
+	case delivery.Delivered:
+		return outcomeDelivered
+	case delivery.Dead:
+		return outcomeDead
+	default:
+		return outcomeLeft
+	}
+}

@@ -1,0 +1,99 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/popsee/webhooks/delivery"
+)
+
+// namespace begins every metric's name.
+const namespace = "webhooks"
+
+// latencyBuckets, in seconds, reach from a healthy delivery (half a
+// millisecond) over the 5 s of one attempt to an event that waited.
+var latencyBuckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300}
+
+// metrics are what the live consumer counts. Every label is from a closed set.
+type metrics struct {
+	attempts    map[delivery.Reason]prometheus.Counter // looked up once at the start, so that the hot path hashes no label set; never written after
+	attemptTime prometheus.Histogram
+	latency     prometheus.Histogram
+	settled     map[string]prometheus.Counter
+	redelivered prometheus.Counter
+	reacked     prometheus.Counter
+	ackErrors   prometheus.Counter
+	rebinds     prometheus.Counter
+	panics      prometheus.Counter
+	inFlight    prometheus.Gauge
+	lag         prometheus.Gauge
+	ackPending  prometheus.Gauge
+	lost        prometheus.Gauge
+	timeLeft    prometheus.Gauge
+	alarm       prometheus.Gauge
+}
+
+// The outcomes of the settled counter.
+const (
+	outcomeDelivered  = "delivered"
+	outcomeNoEndpoint = "no_webhook"
+	outcomeDead       = "dead"
+	outcomeLeft       = "left" // unacknowledged: comes again
+)
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{attempts: map[delivery.Reason]prometheus.Counter{}, settled: map[string]prometheus.Counter{}}
+	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "attempts_total", Help: "Requests sent to endpoints, by how they ended.",
+	}, []string{"reason"})
+	for _, r := range delivery.Reasons() {
+		m.attempts[r] = attempts.WithLabelValues(string(r))
+	}
+	settled := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "events_total", Help: "Events the live consumer has let go, by outcome.",
+	}, []string{"outcome"})
+	for _, o := range []string{outcomeDelivered, outcomeNoEndpoint, outcomeDead, outcomeLeft} {
+		m.settled[o] = settled.WithLabelValues(o)
+	}
+	m.attemptTime = histogram("attempt_duration_seconds", "How long one request took, DNS to the end of the response.")
+	m.latency = histogram("publish_to_delivered_seconds", "From an event's publication to its 2xx.")
+	m.redelivered = counter("redelivered_total", "Messages delivered again by the server while their attempt was running.")
+	m.reacked = counter("reacknowledged_total", "Messages delivered again after they were settled: acknowledged again, not sent again.")
+	m.ackErrors = counter("ack_errors_total", "Acknowledgements that could not be sent because NATS was away.")
+	m.rebinds = counter("consumer_rebinds_total", "Times the watchdog bound the consumer anew because nothing arrived in spite of lag.")
+	m.panics = counter("panics_total", "Panics while handling one event.")
+	m.inFlight = gauge("in_flight", "Messages in hand.")
+	m.lag = gauge("lag_events", "Events in the stream that were not yet given to any replica.")
+	m.ackPending = gauge("ack_pending_events", "Events given to some replica and not yet settled.")
+	m.lost = gauge("left_unsettled_events", "Events that left the event stream before they were settled, at most (since the consumer's floor).")
+	m.timeLeft = gauge("unsettled_time_left_seconds", "Time until the oldest unsettled event leaves the event stream; some 292 years while nothing waits.")
+	m.alarm = gauge("stopped_by_alarm", "1 while the live consumer has stopped by itself and waits for a person.")
+	reg.MustRegister(attempts, settled, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
+		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
+	return m
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func histogram(name, help string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: latencyBuckets})
+}
+
+// attempted counts one attempt.
+func (m *metrics) attempted(a delivery.Attempt) {
+	m.attempts[a.Reason].Inc()
+	m.attemptTime.Observe(a.Took.Seconds())
+}
+
+// delivered counts one event that got its 2xx.
+func (m *metrics) delivered(published time.Time) {
+	m.settled[outcomeDelivered].Inc()
+	m.latency.Observe(time.Since(published).Seconds())
+}

@@ -1,0 +1,192 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/popsee/webhooks/delivery"
+)
+
+// receiver is one survey owner's server: it answers as a story tells it and
+// remembers what it was sent.
+type receiver struct {
+	mu       sync.Mutex // guards the rest
+	script   []answer   // the last one repeats
+	requests []request
+}
+
+// answer is how one request is answered.
+type answer struct {
+	status int
+	after  time.Duration
+	header map[string]string
+}
+
+// request is what the receiver saw.
+type request struct {
+	at      time.Time
+	id      string
+	attempt string
+	body    string
+	header  http.Header
+	status  int // what it answered; 0 while it has not
+}
+
+// answers scripts the statuses of the next requests; the last one repeats.
+func (r *receiver) answers(statuses ...int) *receiver {
+	script := make([]answer, len(statuses))
+	for i, s := range statuses {
+		script[i] = answer{status: s}
+	}
+	return r.follows(script...)
+}
+
+func (r *receiver) follows(script ...answer) *receiver {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.script = script
+	return r
+}
+
+func (r *receiver) next() answer {
+	if len(r.script) == 0 {
+		return answer{status: http.StatusOK}
+	}
+	a := r.script[0]
+	if len(r.script) > 1 {
+		r.script = r.script[1:]
+	}
+	return a
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	a := r.next()
+	n := len(r.requests)
+	r.requests = append(r.requests, request{
+		at: time.Now(), id: req.Header.Get(delivery.HeaderDelivery), attempt: req.Header.Get(delivery.HeaderAttempt),
+		body: string(body), header: req.Header.Clone(),
+	})
+	r.mu.Unlock()
+	if a.after > 0 {
+		t := time.NewTimer(a.after)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-req.Context().Done():
+			return
+		}
+	}
+	for k, v := range a.header {
+		w.Header().Set(k, v)
+	}
+	r.mu.Lock()
+	r.requests[n].status = a.status
+	r.mu.Unlock()
+	w.WriteHeader(a.status)
+}
+
+// seen returns a copy of what the receiver was sent.
+func (r *receiver) seen() []request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]request(nil), r.requests...)
+}
+
+// accepted counts the 2xx answers given for one event.
+func (r *receiver) accepted(id string) int {
+	n := 0
+	for _, q := range r.seen() {
+		if q.id == id && q.status >= 200 && q.status <= 299 {
+			n++
+		}
+	}
+	return n
+}
+
+// internet is where all receivers of a story live: an HTTP server on in-memory
+// pipes, reached by the path's first element.
+type internet struct {
+	mu        sync.Mutex // guards receivers
+	receivers map[string]*receiver
+	conns     chan net.Conn
+	server    *http.Server
+	done      chan struct{}
+}
+
+func newInternet() *internet {
+	in := &internet{receivers: map[string]*receiver{}, conns: make(chan net.Conn), done: make(chan struct{})}
+	in.server = &http.Server{Handler: in, ReadHeaderTimeout: time.Minute}
+	go func() { _ = in.server.Serve(in) }()
+	return in
+}
+
+func (in *internet) at(survey string) *receiver {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.receivers[survey] == nil {
+		in.receivers[survey] = &receiver{}
+	}
+	return in.receivers[survey]
+}
+
+func (in *internet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	in.at(strings.Trim(req.URL.Path, "/")).ServeHTTP(w, req)
+}
+
+// dial connects a client to the internet.
+func (in *internet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case in.conns <- far:
+		return near, nil
+	case <-in.done:
+		return nil, errors.New("the internet is gone")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept, Close and Addr make the internet a listener.
+func (in *internet) Accept() (net.Conn, error) {
+	select {
+	case c := <-in.conns:
+		return c, nil
+	case <-in.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (in *internet) Close() error {
+	select {
+	case <-in.done:
+	default:
+		close(in.done)
+	}
+	return nil
+}
+
+func (in *internet) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// forget drops what was seen of one event, for stories in which its stream goes.
+func (r *receiver) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.requests[:0]
+	for _, q := range r.requests {
+		if q.id != id {
+			kept = append(kept, q)
+		}
+	}
+	r.requests = kept
+}

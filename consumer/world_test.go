@@ -1,0 +1,438 @@
+package consumer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/provision"
+	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/events"
+)
+
+// ackWait in the stories; shorter than in production so that they read well.
+const ackWait = 30 * time.Second
+
+// world is a whole deployment inside a bubble of fake time: a real JetStream
+// server, receivers, replicas. Its invariants check themselves at the end of
+// each story.
+type world struct {
+	t         *testing.T
+	dir       string
+	server    *server.Server
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	layout    layout.Layout
+	internet  *internet
+	keys      *config.Keyring
+	replicas  []*replica
+	published map[string]*published // by event id
+	log       *syncBuffer
+	seq       int
+	resent    bool // the story makes history be sent again on purpose
+}
+
+// published is one event the platform got an acknowledgement for.
+type published struct {
+	id, survey string
+	seq        uint64
+	body       string
+	malformed  bool
+}
+
+// story runs f in a bubble around a fresh world and checks the invariants.
+func story(t *testing.T, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f(w)
+		w.checkInvariants()
+		w.close()
+	})
+}
+
+func newWorld(t *testing.T) *world {
+	key, err := config.GenerateKey()
+	must(t, err)
+	keys, err := config.NewKeyring(key)
+	must(t, err)
+	w := &world{t: t, dir: t.TempDir(), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
+	w.layout = layout.Layout{AckWait: ackWait}
+	w.boot()
+	w.provision()
+	return w
+}
+
+// boot starts the server on the world's data folder.
+func (w *world) boot() {
+	w.t.Helper()
+	s, err := server.NewServer(&server.Options{
+		ServerName: "story", JetStream: true, StoreDir: w.dir, DontListen: true, NoSigs: true, NoLog: true, JetStreamMaxStore: 4 << 30,
+		MaxPayload: 8 << 20,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		w.t.Fatal("the server did not start")
+	}
+	w.server = s
+	w.nc = w.connect()
+	w.js = w.jetstream(w.nc)
+}
+
+// halt stops the server. Replicas stay, without a server to talk to.
+func (w *world) halt() {
+	w.nc.Close()
+	w.server.Shutdown()
+	w.server.WaitForShutdown()
+}
+
+// current returns an in-process connection to whichever server runs now, so
+// that a client's reconnect finds the restarted one.
+func (w *world) connect() *nats.Conn {
+	w.t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(door{w}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return nc
+}
+
+func (w *world) jetstream(nc *nats.Conn) jetstream.JetStream {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return js
+}
+
+func (w *world) provision() {
+	w.t.Helper()
+	if _, err := provision.Run(w.t.Context(), w.js, w.layout, provision.Ensure, zerolog.Nop()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// endpoint gives a survey a webhook and returns its receiver.
+func (w *world) endpoint(survey string) *receiver {
+	w.t.Helper()
+	secret, err := delivery.NewSecret("secret of " + survey)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	sealed, err := w.keys.Seal(events.Survey(survey), secret)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.put(config.Endpoint{Survey: events.Survey(survey), URL: "http://receiver.test/" + survey, Enabled: true, Secrets: []config.SealedSecret{sealed}})
+	return w.internet.at(survey)
+}
+
+// put writes an endpoint as the platform would, over whatever is there.
+func (w *world) put(e config.Endpoint) {
+	w.t.Helper()
+	value, err := e.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	kv := w.bucket(w.layout.Names.Endpoints())
+	if _, err := kv.Put(w.t.Context(), string(e.Survey), value); err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func (w *world) remove(survey string) {
+	w.t.Helper()
+	if err := w.bucket(w.layout.Names.Endpoints()).Delete(w.t.Context(), survey); err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func (w *world) bucket(name string) jetstream.KeyValue {
+	w.t.Helper()
+	kv, err := w.js.KeyValue(w.t.Context(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return kv
+}
+
+// publish publishes one completed response and returns its id.
+func (w *world) publish(survey string) string {
+	w.t.Helper()
+	w.seq++
+	id := fmt.Sprintf("r-%04d", w.seq)
+	body := fmt.Sprintf(`{"event":"response.completed","timestamp":%q,"survey":{"id":%q},"response":{"id":%q}}`,
+		time.Now().UTC().Format(time.RFC3339Nano), survey, id)
+	w.publishRaw(survey, id, body, false)
+	return id
+}
+
+// publishMalformed publishes bytes that are no event.
+func (w *world) publishMalformed(survey, body string) {
+	w.t.Helper()
+	w.seq++
+	w.publishRaw(survey, fmt.Sprintf("malformed-%d", w.seq), body, true)
+}
+
+func (w *world) publishRaw(survey, id, body string, malformed bool) {
+	w.t.Helper()
+	ack, err := w.js.Publish(w.t.Context(), w.layout.Names.Subject(events.Survey(survey)), []byte(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.published[id] = &published{id: id, survey: survey, seq: ack.Sequence, body: body, malformed: malformed}
+}
+
+// advance lets fake time pass and everything settle.
+func (w *world) advance(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// replica is one running service.
+type replica struct {
+	w          *world
+	nc         *nats.Conn
+	store      *config.Store
+	client     *delivery.Client
+	consumer   *consumer.Consumer
+	stop, kill context.CancelFunc
+	done       chan error
+	ended      bool
+}
+
+// start runs one more replica.
+func (w *world) start() *replica {
+	w.t.Helper()
+	r, err := w.tryStart()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+	return r
+}
+
+func (w *world) tryStart() (*replica, error) {
+	r := &replica{w: w, nc: w.connect(), done: make(chan error, 1)}
+	js := w.jetstream(r.nc)
+	log := zerolog.New(w.log).With().Int("replica", len(w.replicas)).Logger()
+	var err error
+	if r.store, err = config.Open(w.t.Context(), js, w.layout.Names.Endpoints(), config.StoreOptions{
+		Keys: w.keys, Rules: delivery.Rules{AllowInsecure: true}, Log: log,
+	}); err != nil {
+		return nil, err
+	}
+	if r.client, err = delivery.NewClient(delivery.Options{
+		Version: "story", Rules: delivery.Rules{AllowInsecure: true}, DialContext: w.internet.dial,
+	}); err != nil {
+		return nil, err
+	}
+	r.consumer = consumer.New(js, r.store, r.client, consumer.Options{Layout: w.layout, Slots: 100, Log: log})
+	fetch, stop := context.WithCancel(context.Background())
+	work, kill := context.WithCancel(context.Background())
+	r.stop, r.kill = stop, kill
+	go func() { r.done <- r.consumer.Run(fetch, work) }()
+	w.replicas = append(w.replicas, r)
+	return r, nil
+}
+
+// leave stops the replica as SIGTERM does and waits until it is gone.
+func (r *replica) leave() {
+	r.w.t.Helper()
+	r.stop()
+	r.wait()
+}
+
+// crash cuts the replica off without letting it finish anything.
+func (r *replica) crash() {
+	r.nc.Close()
+	r.stop()
+	r.kill()
+	r.wait()
+}
+
+func (r *replica) wait() {
+	if r.ended {
+		return
+	}
+	r.ended = true
+	if err := <-r.done; err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		r.w.t.Errorf("the replica ended with: %v", err)
+	}
+	r.kill()
+	r.client.Close()
+	r.store.Close()
+	r.nc.Close()
+	synctest.Wait()
+}
+
+func (w *world) close() {
+	for _, r := range w.replicas {
+		r.leave()
+	}
+	_ = w.internet.server.Close()
+	w.halt()
+	synctest.Wait()
+}
+
+// wantDelivered checks that an event was accepted exactly n times.
+func (w *world) wantDelivered(id string, n int) {
+	w.t.Helper()
+	p := w.published[id]
+	if got := w.internet.at(p.survey).accepted(id); got != n {
+		w.t.Errorf("event %s was accepted %d times, want %d", id, got, n)
+	}
+}
+
+// wantRequests checks how many requests a survey's receiver saw.
+func (w *world) wantRequests(survey string, n int) {
+	w.t.Helper()
+	if got := w.internet.at(survey).seen(); len(got) != n {
+		w.t.Errorf("the receiver of %s saw %d requests, want %d: %+v", survey, len(got), n, got)
+	}
+}
+
+// wantLog checks that something was said.
+func (w *world) wantLog(text string) {
+	w.t.Helper()
+	if !strings.Contains(w.log.String(), text) {
+		w.t.Errorf("the log says nothing of %q:\n%s", text, w.log.String())
+	}
+}
+
+// info is the live consumer as the server sees it.
+func (w *world) info() *jetstream.ConsumerInfo {
+	w.t.Helper()
+	c, err := w.js.Consumer(w.t.Context(), w.layout.Names.Stream(), w.layout.Names.Consumer())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c.CachedInfo()
+}
+
+// wantSettled checks that nothing waits on the live consumer.
+func (w *world) wantSettled() {
+	w.t.Helper()
+	if i := w.info(); i.NumPending+uint64(i.NumAckPending) != 0 {
+		w.t.Errorf("%d events are unpulled and %d unsettled, want none", i.NumPending, i.NumAckPending)
+	}
+}
+
+// checkInvariants stops every replica and looks at each published event: it was
+// accepted, or its survey never had a webhook, or it can never be delivered, or
+// the server still has it for us. Nothing is in neither place. And no receiver
+// ever saw bytes other than those published, or a wrong signature.
+func (w *world) checkInvariants() {
+	w.t.Helper()
+	for _, r := range w.replicas {
+		r.leave()
+	}
+	waiting := w.unsettled()
+	for id, p := range w.published {
+		accepted := w.internet.at(p.survey).accepted(id)
+		switch {
+		case accepted > 0 || p.malformed || slices.Contains(waiting, p.seq):
+		case w.hasWebhook(p.survey):
+			w.t.Errorf("event %s (sequence %d) is lost: neither accepted nor waiting", id, p.seq)
+		}
+	}
+	w.checkReceived()
+	if strings.Contains(w.log.String(), "secret of ") {
+		w.t.Error("a secret reached the log")
+	}
+}
+
+func (w *world) hasWebhook(survey string) bool {
+	_, err := w.bucket(w.layout.Names.Endpoints()).Get(context.Background(), survey)
+	return err == nil
+}
+
+func (w *world) checkReceived() {
+	w.t.Helper()
+	for survey, r := range w.internet.receivers {
+		secret, err := delivery.NewSecret("secret of " + survey)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, q := range r.seen() {
+			if p := w.published[q.id]; p == nil || p.body != q.body {
+				w.t.Errorf("the receiver of %s got bytes for %q that were not published: %q", survey, q.id, q.body)
+			}
+			if err := delivery.Verify(secret, q.header.Get(delivery.HeaderSignature), []byte(q.body)); err != nil {
+				w.t.Errorf("the signature of %s does not verify: %v", q.id, err)
+			}
+		}
+	}
+}
+
+// unsettled returns the stream sequences the live consumer still owes, by
+// waiting until every delivery has timed out and pulling what comes.
+func (w *world) unsettled() []uint64 {
+	w.t.Helper()
+	w.advance(2 * ackWait)
+	c, err := w.js.Consumer(context.Background(), w.layout.Names.Stream(), w.layout.Names.Consumer())
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var seqs []uint64
+	for {
+		batch, err := c.FetchNoWait(1000)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n := 0
+		for msg := range batch.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			seqs = append(seqs, meta.Sequence.Stream)
+			n++
+		}
+		if n == 0 {
+			return seqs
+		}
+	}
+}
+
+// syncBuffer is a log to read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
