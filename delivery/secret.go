@@ -22,9 +22,9 @@ var ErrSecret = errors.New("not a usable secret")
 // Secret is what an endpoint's signatures are made with. Every way of printing or encoding it says "secret(...)";
 // the bytes leave through Reveal alone. The zero value is no secret: it signs nothing.
 type Secret struct {
-	// A pointer, because fmt does not call the methods of what lies in an unexported field: it prints the bare value,
-	// and below the top level a pointer's is an address.
-	keys *keys
+	// fmt calls no methods on what lies in an unexported field: it prints the bare value. One pointer it follows when the
+	// verb does not fit (%s), two it never does.
+	keys **keys
 }
 
 type keys struct {
@@ -45,14 +45,19 @@ func NewSecret(s string) (Secret, error) {
 	}
 	encoded, ok := strings.CutPrefix(s, standardPrefix)
 	if !ok {
-		return Secret{&keys{text: s, standard: s}}, nil
+		return hide(keys{text: s, standard: s}), nil
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(key) == 0 {
 		// The decoder's error names a position and quotes nothing, but even a position says something about a secret.
 		return Secret{}, fmt.Errorf("%w: what follows whsec_ is not padded standard base64", ErrSecret)
 	}
-	return Secret{&keys{text: s, standard: string(key)}}, nil
+	return hide(keys{text: s, standard: string(key)}), nil
+}
+
+func hide(k keys) Secret {
+	p := &k
+	return Secret{&p}
 }
 
 // Reveal hands out the secret's bytes, as the owner wrote them, for sealing and for showing it once to its owner.
@@ -86,7 +91,7 @@ func (s Secret) text() string {
 	if s.keys == nil {
 		return ""
 	}
-	return s.keys.text
+	return (*s.keys).text
 }
 
 // isControl is true of control characters, and of the U+FFFD that a range over invalid UTF-8 yields.

@@ -72,7 +72,7 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 }
 
 func newSigner(s SecretSpec) signer {
-	keys := s.Secret.keys
+	keys := *s.Secret.keys
 	k := signer{popsee: newKey(keys.text), expires: s.ExpiresAt}
 	k.standard = k.popsee
 	if keys.standard != keys.text {

@@ -1,6 +1,22 @@
 package delivery
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/popsee/webhooks/events"
+	"github.com/rs/zerolog"
+)
+
+const testSecret = "a secret nobody may see"
 
 func mustSecret(t testing.TB, s string) Secret {
 	t.Helper()
@@ -9,4 +25,137 @@ func mustSecret(t testing.TB, s string) Secret {
 		t.Fatal(err)
 	}
 	return secret
+}
+
+func mustClient(t testing.TB, o Options) *Client {
+	t.Helper()
+	c, err := NewClient(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// mustTarget compiles a target for development rules, signed with testSecret unless the spec brings its own.
+func mustTarget(t testing.TB, s TargetSpec) *Target {
+	t.Helper()
+	return mustTargetUnder(t, s, Rules{AllowInsecure: true})
+}
+
+func mustTargetUnder(t testing.TB, s TargetSpec, r Rules) *Target {
+	t.Helper()
+	s.Survey = "s1"
+	if s.Secrets == nil {
+		s.Secrets = []SecretSpec{{Secret: mustSecret(t, testSecret)}}
+	}
+	target, err := NewTarget(s, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+func testEvent() events.Event {
+	return events.Event{
+		ID: "r-1", Kind: "response.completed", Survey: "s1", Time: time.Unix(1700000000, 0),
+		Body: []byte(`{"event":"response.completed","survey":{"id":"s1"},"response":{"id":"r-1"}}`),
+	}
+}
+
+// send makes one attempt, and holds every attempt of every test to not leaking the secret.
+func send(t testing.TB, c *Client, target *Target) Attempt {
+	t.Helper()
+	a := c.Send(t.Context(), target, testEvent(), Meta{Number: 1})
+	assertNoSecret(t, a, testSecret, Sign(mustSecret(t, testSecret), testEvent().Body))
+	return a
+}
+
+func wantEnd(t testing.TB, a Attempt, v Verdict, r Reason) {
+	t.Helper()
+	if a.Verdict != v || a.Reason != r {
+		t.Errorf("got %s %s (status %d, %q), want %s %s", a.Verdict, a.Reason, a.Status, a.Detail, v, r)
+	}
+}
+
+// assertNoSecret renders a value in every way it could end up in a log, and looks for each secret.
+func assertNoSecret(t testing.TB, value any, secrets ...string) {
+	t.Helper()
+	renderings := map[string]string{}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+		renderings[verb] = fmt.Sprintf(verb, value)
+		renderings["nested "+verb] = fmt.Sprintf(verb, struct{ inner any }{value})
+	}
+	if text, err := json.Marshal(value); err == nil {
+		renderings["json"] = string(text)
+	}
+	var line bytes.Buffer
+	log := zerolog.New(&line)
+	log.Info().Any("any", value).Msg("")
+	if o, ok := value.(zerolog.LogObjectMarshaler); ok {
+		log.Info().Object("object", o).EmbedObject(o).Msg("")
+	}
+	renderings["zerolog"] = line.String()
+	for how, text := range renderings {
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s shows a secret: %s", how, text)
+			}
+		}
+	}
+}
+
+// canary is a listener nothing may reach.
+type canary struct {
+	addr    netip.AddrPort
+	touched atomic.Int64
+}
+
+func newCanary(t testing.TB, address string) *canary {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &canary{addr: netip.MustParseAddrPort(l.Addr().String())}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.touched.Add(1)
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		if n := c.touched.Load(); n != 0 {
+			t.Errorf("the canary at %s was touched %d times", c.addr, n)
+		}
+	})
+	return c
+}
+
+// receiver is a real HTTP server on loopback.
+func receiver(t testing.TB, address string, h http.HandlerFunc) netip.AddrPort {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l)
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-done
+	})
+	return netip.MustParseAddrPort(l.Addr().String())
 }

@@ -1,0 +1,143 @@
+package delivery
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func buildHeader(t testing.TB, target *Target, m Meta, now time.Time) http.Header {
+	t.Helper()
+	return buildHeaderOf(t, target, m, now, "", "")
+}
+
+func buildHeaderOf(t testing.TB, target *Target, m Meta, now time.Time, traceparent, tracestate string) http.Header {
+	t.Helper()
+	e := testEvent()
+	e.Traceparent, e.Tracestate = traceparent, tracestate
+	var h headers
+	h.build(mustClient(t, Options{Version: "1.2.3"}), target, &e, m, now)
+	return h.header
+}
+
+// The names are compared as they are spelled on the wire, and nothing else may be there.
+func TestHeadersAreTheContract(t *testing.T) {
+	now := time.Unix(vectorAtUnix, 0)
+	always := http.Header{
+		"Content-Type":      {"application/json"},
+		"User-Agent":        {"Popsee-Webhooks/1.2.3"},
+		"X-Popsee-Event":    {"response.completed"},
+		"X-Popsee-Delivery": {"r-1"},
+		"X-Popsee-Attempt":  {"1"},
+	}
+	signed := http.Header{
+		"webhook-id":        {"r-1"},
+		"webhook-timestamp": {"1700000000"},
+	}
+	signed["X-Popsee-Signature"] = []string{Sign(mustSecret(t, testSecret), testEvent().Body)}
+	signed["webhook-signature"] = []string{string(newKey(testSecret).standard(nil, "r-1", vectorAtUnix, testEvent().Body))}
+	unsigned := TargetSpec{URL: "https://example.com/", Secrets: []SecretSpec{}}
+	for name, v := range map[string]struct {
+		spec        TargetSpec
+		meta        Meta
+		parent, set string
+		want        []http.Header
+	}{
+		"unsigned":           {unsigned, Meta{}, "", "", []http.Header{always}},
+		"signed":             {TargetSpec{URL: "https://example.com/"}, Meta{Number: 1}, "", "", []http.Header{always, signed}},
+		"the seventh":        {unsigned, Meta{Number: 7}, "", "", []http.Header{always, {"X-Popsee-Attempt": {"7"}}}},
+		"a replay":           {unsigned, Meta{Replay: "rp1"}, "", "", []http.Header{always, {"X-Popsee-Replay": {"rp1"}}}},
+		"a test":             {unsigned, Meta{Test: true}, "", "", []http.Header{always, {"X-Popsee-Test": {"true"}}}},
+		"traced":             {unsigned, Meta{}, "00-a", "v=1", []http.Header{always, {"traceparent": {"00-a"}, "tracestate": {"v=1"}}}},
+		"state without span": {unsigned, Meta{}, "", "v=1", []http.Header{always}},
+		"extra ones": {
+			TargetSpec{URL: "https://example.com/", Secrets: []SecretSpec{}, Headers: map[string]string{"authorization": "Bearer x"}},
+			Meta{},
+			"", "",
+			[]http.Header{always, {"Authorization": {"Bearer x"}}},
+		},
+		"everything": {
+			TargetSpec{URL: "https://example.com/", Headers: map[string]string{"x-a": "1"}},
+			Meta{Number: 2, Replay: "rp1", Test: true},
+			"00-a", "v=1",
+			[]http.Header{always, signed, {
+				"X-A": {"1"}, "X-Popsee-Attempt": {"2"}, "X-Popsee-Replay": {"rp1"}, "X-Popsee-Test": {"true"},
+				"traceparent": {"00-a"}, "tracestate": {"v=1"},
+			}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := http.Header{}
+			for _, part := range v.want {
+				for k, values := range part {
+					want[k] = values
+				}
+			}
+			got := buildHeaderOf(t, mustTarget(t, v.spec), v.meta, now, v.parent, v.set)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("header (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRotationSignsWithWhatIsLive(t *testing.T) {
+	now := time.Unix(vectorAtUnix, 0)
+	newest, older, gone := mustSecret(t, "newest"), mustSecret(t, "older"), mustSecret(t, "gone")
+	target := mustTarget(t, TargetSpec{URL: "https://example.com/", Secrets: []SecretSpec{
+		{Secret: newest},
+		{Secret: older, ExpiresAt: now.Add(time.Hour)},
+		{Secret: gone, ExpiresAt: now},
+	}})
+	standard := func(s Secret, at time.Time) string {
+		return string(newKey(s.text()).standard(nil, "r-1", at.Unix(), testEvent().Body))
+	}
+	for name, v := range map[string]struct {
+		at   time.Time
+		want []Secret
+	}{
+		"before any expires":      {now.Add(-time.Second), []Secret{newest, older, gone}},
+		"in the second it does":   {now, []Secret{newest, older}},
+		"just before the next":    {now.Add(time.Hour - time.Second), []Secret{newest, older}},
+		"when the newest is left": {now.Add(time.Hour), []Secret{newest}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := buildHeader(t, target, Meta{}, v.at)
+			if got, want := h[HeaderSignature], []string{Sign(newest, testEvent().Body)}; !cmp.Equal(got, want) {
+				t.Errorf("%s: got %q, want the newest secret's alone", HeaderSignature, got)
+			}
+			var want []string
+			for _, s := range v.want {
+				want = append(want, standard(s, v.at))
+			}
+			if got := h[HeaderStandardSignature]; !cmp.Equal(got, []string{strings.Join(want, " ")}) {
+				t.Errorf("%s: got %q, want %q", HeaderStandardSignature, got, want)
+			}
+		})
+	}
+}
+
+func TestNothingGoesOutUnsignedWhenEverySecretHasExpired(t *testing.T) {
+	c := newCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + c.addr.String(), Secrets: []SecretSpec{
+		{Secret: mustSecret(t, testSecret), ExpiresAt: time.Now().Add(-time.Second)},
+	}})
+	wantEnd(t, send(t, mustClient(t, Options{Rules: Rules{AllowInsecure: true}}), target), Again, ReasonSecret)
+}
+
+func TestAnEventThatFitsNoHeaderIsDead(t *testing.T) {
+	c := newCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + c.addr.String()})
+	client := mustClient(t, Options{Rules: Rules{AllowInsecure: true}})
+	for name, id := range map[string]string{"empty": "", "a line break": "a\r\nX-Evil: 1", "NUL": "a\x00"} {
+		e := testEvent()
+		e.ID = id
+		a := client.Send(t.Context(), target, e, Meta{})
+		if a.Verdict != Dead || a.Reason != ReasonEvent {
+			t.Errorf("%s: got %s %s, want dead event", name, a.Verdict, a.Reason)
+		}
+	}
+}
