@@ -64,9 +64,10 @@ func (s signatures) hidden(to []string) []string {
 // build fills in everything the receiver is promised. Without any signer the request goes out unsigned; the caller has
 // seen to it that an endpoint with secrets has a live one.
 func (h *headers) build(c *Client, t *Target, e *events.Event, m Meta, now time.Time) signatures {
-	h.header = make(http.Header, maxHeaders+2+len(t.extra))
-	for i := range t.extra {
-		h.header[t.extra[i].name] = t.extra[i].values
+	extra := t.private.extra
+	h.header = make(http.Header, maxHeaders+2+len(extra))
+	for i := range extra {
+		h.header[extra[i].name] = extra[i].values
 	}
 	h.header[headerContentType] = c.contentType
 	h.header[headerUserAgent] = c.userAgent

@@ -55,7 +55,7 @@ func TestSecretNeverPrints(t *testing.T) {
 		"in a slice":          []Secret{s},
 		"as a map's value":    map[string]Secret{"a": s},
 		"as a map's key":      map[Secret]int{s: 1},
-		"in a target":         mustTarget(t, TargetSpec{URL: "https://example.com/", Secrets: []SecretSpec{{Secret: s}}}),
+		"in a target":         mustTarget(t, TargetSpec{URL: "https://example.com/", Headers: map[string]string{"authorization": text}, Secrets: []SecretSpec{{Secret: s}}}),
 		"in a target's spec":  TargetSpec{Secrets: []SecretSpec{{Secret: s}}},
 		"in an interface any": struct{ v any }{s},
 	}

@@ -151,7 +151,7 @@ func (c *call) printable(text []byte, limit int) string {
 		return ""
 	}
 	hide := make([]string, 0, 16)
-	hide = append(hide, c.target.hide...)
+	hide = append(hide, c.target.private.hide...)
 	hide = c.signed.hidden(hide)
 	return printable(text, limit, hide...)
 }

@@ -33,8 +33,12 @@ type Target struct {
 	url      *url.URL // shared by every request; nobody writes to it
 	host     string   // host:port
 	signers  []signer
-	extra    []extraHeader
-	hide     []string // what the receiver must not be quoted with
+	private  *private // behind a pointer, so that fmt prints an address where it passes Format by
+}
+
+type private struct {
+	extra []extraHeader
+	hide  []string // what the receiver must not be quoted with
 }
 
 type signer struct {
@@ -57,7 +61,7 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 	if err := CheckHeaders(s.Headers); err != nil {
 		return nil, err
 	}
-	t := &Target{survey: s.Survey, revision: s.Revision, url: u, host: hostPort(u)}
+	t := &Target{survey: s.Survey, revision: s.Revision, url: u, host: hostPort(u), private: &private{hide: hidden(u, s)}}
 	for i, spec := range s.Secrets {
 		if spec.Secret.IsZero() {
 			return nil, fmt.Errorf("secret %d: %w: it is empty", i+1, ErrSecret)
@@ -65,9 +69,8 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 		t.signers = append(t.signers, newSigner(spec))
 	}
 	for name, value := range s.Headers {
-		t.extra = append(t.extra, extraHeader{name: http.CanonicalHeaderKey(name), values: []string{value}})
+		t.private.extra = append(t.private.extra, extraHeader{name: http.CanonicalHeaderKey(name), values: []string{value}})
 	}
-	t.hide = hidden(u, s)
 	return t, nil
 }
 
