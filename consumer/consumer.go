@@ -54,6 +54,13 @@ func (o Options) slots() int {
 	return o.Slots
 }
 
+func (o Options) maxBytes() int {
+	if o.MaxBytes == 0 {
+		return events.MaxBytes
+	}
+	return o.MaxBytes
+}
+
 func (o Options) metrics() prometheus.Registerer {
 	if o.Metrics == nil {
 		return prometheus.NewRegistry()
@@ -73,7 +80,8 @@ type Consumer struct {
 	inflight *inflight
 	mark     *mark.Keeper
 	metrics  *metrics
-	reacks   reacks
+	unsent   later // acknowledgements NATS was away for
+	returns  later // what is given back once no pull of ours is open that would only bring it again
 	binding  binding
 
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
@@ -82,6 +90,8 @@ type Consumer struct {
 	backlog  atomic.Uint64 // events no replica has been given yet, as last seen
 	hurry    chan struct{} // capacity one: look at the mark now
 	stopping atomic.Bool
+
+	reconnects uint64 // of the connection, when the mark was last looked at for one; owned by pull
 	handlers sync.WaitGroup
 }
 
@@ -112,7 +122,8 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	c.pull(fetch, work)
 	c.stopping.Store(true)
 	c.handlers.Wait()
-	c.reacks.flush()
+	c.returns.flush()
+	c.unsent.flush()
 	stopKeeping()
 	loops.Wait()
 	return c.lastLook(work)

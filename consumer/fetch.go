@@ -3,9 +3,12 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/mark"
 )
 
 // pullPause is how long to wait after a pull that could not be made: NATS is
@@ -39,14 +42,25 @@ func (c *Consumer) pull(ctx, work context.Context) {
 	}
 }
 
-// ask opens one pull. The consumer's handle is a name and nothing more, so a
-// fresh one costs no round trip and cannot go stale.
+// ask opens one pull. After a reconnect the mark is looked at before anything
+// is handled: the server that came back may have lost the consumer's state, and
+// what it delivers then could be sent twice.
 func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, error) {
 	cons, err := c.bind(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return cons.Fetch(n, jetstream.FetchMaxWait(orDuration(c.o.PullExpires, time.Second)))
+	batch, err := cons.Fetch(n, jetstream.FetchMaxWait(orDuration(c.o.PullExpires, time.Second)))
+	if err != nil {
+		return nil, fmt.Errorf("pull: %w", err)
+	}
+	if seen := c.js.Conn().Stats().Reconnects; seen != c.reconnects {
+		if err := c.look(ctx); err != nil && !errors.Is(err, mark.ErrBusy) {
+			return nil, err // the pull's messages stay unacknowledged
+		}
+		c.reconnects = seen
+	}
+	return batch, nil
 }
 
 // receive hands every message of a pull to a goroutine of its own and gives

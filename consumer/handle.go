@@ -48,7 +48,7 @@ func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *
 			end = c.panicked(p, meta)
 		}
 	}()
-	e, err := c.o.Layout.Names.Decode(msg.Subject(), msg.Headers(), msg.Data())
+	e, err := c.o.Layout.Names.DecodeMax(msg.Subject(), msg.Headers(), msg.Data(), c.o.maxBytes())
 	if err != nil {
 		return c.refuse(err, meta)
 	}

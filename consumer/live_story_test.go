@@ -12,7 +12,7 @@ import (
 )
 
 func TestAnEventIsDeliveredSignedAndAcknowledged(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.start()
 		id := w.publish("s1")
@@ -27,7 +27,7 @@ func TestAnEventIsDeliveredSignedAndAcknowledged(t *testing.T) {
 }
 
 func TestA500IsTriedAgainAfterAckWait(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").answers(500, 200)
 		w.start()
 		id := w.publish("s1")
@@ -42,7 +42,7 @@ func TestA500IsTriedAgainAfterAckWait(t *testing.T) {
 }
 
 func TestA503IsRiddenOverWithinSeconds(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").answers(503, 503, 200)
 		w.start()
 		id := w.publish("s1")
@@ -58,7 +58,7 @@ func TestA503IsRiddenOverWithinSeconds(t *testing.T) {
 }
 
 func TestAHangingEndpointIsCutAfterFiveSeconds(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: time.Hour}, answer{status: 200})
 		w.start()
 		id := w.publish("s1")
@@ -72,7 +72,7 @@ func TestAHangingEndpointIsCutAfterFiveSeconds(t *testing.T) {
 }
 
 func TestA2xxAfter4900MillisecondsCounts(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 4900 * time.Millisecond})
 		w.start()
 		id := w.publish("s1")
@@ -84,7 +84,7 @@ func TestA2xxAfter4900MillisecondsCounts(t *testing.T) {
 }
 
 func TestAnEventWithoutAWebhookIsOwedToNobody(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.start()
 		w.publish("nobody")
 		w.advance(time.Second)
@@ -94,7 +94,7 @@ func TestAnEventWithoutAWebhookIsOwedToNobody(t *testing.T) {
 }
 
 func TestAnEndpointSavedJustNowIsUsed(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.start()
 		w.endpoint("late")
 		id := w.publish("late")
@@ -104,7 +104,7 @@ func TestAnEndpointSavedJustNowIsUsed(t *testing.T) {
 }
 
 func TestEndpointsChangeAndVanishUnderLoad(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.endpoint("s2")
 		w.start()
@@ -129,7 +129,7 @@ func TestEndpointsChangeAndVanishUnderLoad(t *testing.T) {
 }
 
 func TestTheEndpointBucketIsRecreated(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.start()
 		first := w.publish("s1")
@@ -151,7 +151,7 @@ func TestTheEndpointBucketIsRecreated(t *testing.T) {
 }
 
 func TestMalformedEventsNeitherBlockNorLoop(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.start()
 		for _, body := range []string{"", "null", "[]", `"x"`, `{"event":`, `{"event":"response.completed"}`, "\xff\xfe", strings.Repeat("[", 5000)} {
@@ -171,7 +171,7 @@ func TestMalformedEventsNeitherBlockNorLoop(t *testing.T) {
 }
 
 func TestADifferentSurveyInTheSubjectIsRefused(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.endpoint("s2")
 		w.start()
@@ -185,7 +185,7 @@ func TestADifferentSurveyInTheSubjectIsRefused(t *testing.T) {
 }
 
 func TestTwoReplicasShareTheWorkWithoutDuplicates(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 100 * time.Millisecond})
 		w.start()
 		w.start()
@@ -205,7 +205,7 @@ func TestTwoReplicasShareTheWorkWithoutDuplicates(t *testing.T) {
 }
 
 func TestAReplicaThatCrashesLosesNothing(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 200 * time.Millisecond})
 		first := w.start()
 		var ids []string
@@ -234,7 +234,7 @@ func TestAReplicaThatCrashesLosesNothing(t *testing.T) {
 }
 
 func TestALeavingReplicaFinishesWhatItHasBegun(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: time.Second})
 		first := w.start()
 		var ids []string
@@ -254,7 +254,7 @@ func TestALeavingReplicaFinishesWhatItHasBegun(t *testing.T) {
 }
 
 func TestALeavingReplicaHandsOverWhatItWasWaitingFor(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").answers(503, 200)
 		first := w.start()
 		id := w.publish("s1")
@@ -267,7 +267,7 @@ func TestALeavingReplicaHandsOverWhatItWasWaitingFor(t *testing.T) {
 }
 
 func TestNATSRestartsWithAttemptsInFlight(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 4 * time.Second})
 		w.start()
 		var ids []string
@@ -288,7 +288,7 @@ func TestNATSRestartsWithAttemptsInFlight(t *testing.T) {
 }
 
 func TestAnAnswerThatComesWhileNATSIsAwayIsAcknowledgedLater(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 2 * time.Second})
 		w.start()
 		id := w.publish("s1")
@@ -304,7 +304,7 @@ func TestAnAnswerThatComesWhileNATSIsAwayIsAcknowledgedLater(t *testing.T) {
 }
 
 func TestARedeliveryTakesOverTheRunningAttempt(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.layout.AckWait = 3 * time.Second // shorter than the attempt; progress is told every half second
 		if _, err := provision.Run(t.Context(), w.js, w.layout, provision.Update, nopLog); err != nil {
 			t.Fatal(err)
@@ -326,7 +326,7 @@ func TestARedeliveryTakesOverTheRunningAttempt(t *testing.T) {
 func TestRedirectsAndClientErrorsComeAgain(t *testing.T) {
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusNotModified, http.StatusNotFound, http.StatusUnauthorized} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			story(t, func(w *world) {
+			story(t, func(t *testing.T, w *world) {
 				w.endpoint("s1").follows(answer{status: status, header: map[string]string{"Location": "http://receiver.test/other"}}, answer{status: 204})
 				w.start()
 				id := w.publish("s1")

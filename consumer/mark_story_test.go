@@ -16,7 +16,7 @@ import (
 var nopLog = zerolog.Nop()
 
 func TestTheFirstStartSendsNewEventsOnlyAndSaysHowManyAreOlder(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		if err := w.js.DeleteConsumer(t.Context(), "RESPONSES", "webhooks"); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestTheFirstStartSendsNewEventsOnlyAndSaysHowManyAreOlder(t *testing.T) {
 }
 
 func TestADeletedConsumerIsCreatedAgainBehindTheMark(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		r := w.start()
 		first := w.publish("s1")
@@ -55,7 +55,7 @@ func TestADeletedConsumerIsCreatedAgainBehindTheMark(t *testing.T) {
 }
 
 func TestAConsumerDeletedMidRunComesBackByItself(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.start()
 		first := w.publish("s1")
@@ -76,7 +76,7 @@ func TestAnEmptiedConsumerStateSendsNothingAgain(t *testing.T) {
 		"truncated": func(t *testing.T, file string) { must(t, os.Truncate(file, 0)) },
 		"removed":   func(t *testing.T, file string) { must(t, os.Remove(file)) },
 	} {
-		t.Run(name, func(t *testing.T) { story(t, func(w *world) { emptiedState(t, w, damage) }) })
+		t.Run(name, func(t *testing.T) { story(t, func(t *testing.T, w *world) { emptiedState(t, w, damage) }) })
 	}
 }
 
@@ -127,7 +127,7 @@ func (w *world) consumerState(t *testing.T) string {
 }
 
 func TestARecreatedStreamStopsAndWaitsForAPerson(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		r := w.start()
 		first := w.publish("s1")
@@ -158,7 +158,7 @@ func TestARecreatedStreamStopsAndWaitsForAPerson(t *testing.T) {
 }
 
 func TestAnIntactRestartOfEverythingSendsNothingAgain(t *testing.T) {
-	story(t, func(w *world) {
+	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		r := w.start()
 		id := w.publish("s1")

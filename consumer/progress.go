@@ -24,7 +24,7 @@ func (c *Consumer) keepProgress(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			c.tellProgress(now)
-			c.reacks.flush()
+			c.unsent.flush()
 			if now.Sub(aged) >= settledFor {
 				aged = now
 				c.inflight.age()

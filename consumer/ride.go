@@ -24,23 +24,27 @@ const (
 var errAgain = retry.RetryableError(errors.New("try again"))
 
 // ride runs try until it ends in something a moment's wait would not change,
-// and returns the last attempt. The waits end early when ctx does.
+// and returns the last attempt. The first try always runs; the waits before the
+// others end with ctx.
 func ride(ctx context.Context, try func(n int) delivery.Attempt) delivery.Attempt {
-	var last delivery.Attempt
-	var waits retry.Backoff // made at the first failure: most attempts never need it
-	n := 0
+	last, n := try(1), 1
+	if !blip(last) {
+		return last // nearly every attempt: nothing is built for it
+	}
+	waits := rideWaits()
 	backoff := retry.BackoffFunc(func() (time.Duration, bool) {
-		if waits == nil {
-			waits = rideWaits()
-		}
 		wait, stop := waits.Next()
 		return max(wait, last.After), stop
 	})
+	first := true
 	// The error says only that the tries ended; the attempt says how.
 	_ = retry.Do(ctx, backoff, func(context.Context) error {
+		if first { // made already, above
+			first = false
+			return errAgain
+		}
 		n++
-		last = try(n)
-		if blip(last) {
+		if last = try(n); blip(last) {
 			return errAgain
 		}
 		return nil

@@ -31,7 +31,7 @@ func (c *Consumer) finish(f *flight, meta *jetstream.MsgMetadata, end conclusion
 		c.settle(func() error { return f.handle().TermWithReason(end.why) })
 	case actReturn:
 		c.inflight.leave(f.seq)
-		_ = f.handle().Nak() // when NATS is away AckWait does the same, later
+		c.returns.add(func() error { return f.handle().Nak() })
 	case actLeave:
 		c.inflight.leave(f.seq)
 	}
@@ -44,38 +44,39 @@ func (c *Consumer) ack(msg jetstream.Msg) { c.settle(msg.Ack) }
 func (c *Consumer) settle(send func() error) {
 	if err := send(); err != nil {
 		c.metrics.ackErrors.Inc()
-		c.reacks.add(send)
+		c.unsent.add(send)
 	}
 }
 
-// maxReacks bounds what is kept while NATS is away. Only what was in hand when
-// it went can be here, so the bound is far above any real use.
-const maxReacks = 100_000
+// maxLater bounds what is kept for later. Only what was in hand at one moment
+// can be here, so the bound is far above any real use.
+const maxLater = 100_000
 
-// reacks are acknowledgements that could not be sent.
-type reacks struct {
-	mu   sync.Mutex // guards sends
+// later is what to tell the server when it can be told: acknowledgements while
+// NATS is away, and, at a stop, what another replica may take at once.
+type later struct {
+	mu   sync.Mutex // guards list
 	list []func() error
 }
 
-func (r *reacks) add(send func() error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.list) < maxReacks {
-		r.list = append(r.list, send)
+func (l *later) add(send func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) < maxLater {
+		l.list = append(l.list, send)
 	}
 }
 
 // flush sends what it can and keeps the rest.
-func (r *reacks) flush() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	kept := r.list[:0]
-	for _, send := range r.list {
+func (l *later) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.list[:0]
+	for _, send := range l.list {
 		if send() != nil {
 			kept = append(kept, send)
 		}
 	}
-	clear(r.list[len(kept):])
-	r.list = kept
+	clear(l.list[len(kept):])
+	l.list = kept
 }

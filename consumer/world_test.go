@@ -56,11 +56,11 @@ type published struct {
 }
 
 // story runs f in a bubble around a fresh world and checks the invariants.
-func story(t *testing.T, f func(w *world)) {
+func story(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f(w)
+		f(t, w)
 		w.checkInvariants()
 		w.close()
 	})
@@ -309,8 +309,17 @@ func (w *world) wantDelivered(id string, n int) {
 func (w *world) wantRequests(survey string, n int) {
 	w.t.Helper()
 	if got := w.internet.at(survey).seen(); len(got) != n {
-		w.t.Errorf("the receiver of %s saw %d requests, want %d: %+v", survey, len(got), n, got)
+		w.t.Errorf("the receiver of %s saw %d requests, want %d:%s", survey, len(got), n, summary(got))
 	}
+}
+
+// summary lists requests, a line each.
+func summary(requests []request) string {
+	var b strings.Builder
+	for _, q := range requests {
+		fmt.Fprintf(&b, "\n  %s  event %s, attempt %s: %d", q.at.Format("15:04:05.000"), q.id, q.attempt, q.status)
+	}
+	return b.String()
 }
 
 // wantLog checks that something was said.
