@@ -34,7 +34,7 @@ const ackWait = 30 * time.Second
 type world struct {
 	t         *testing.T
 	dir       string
-	server    *server.Server
+	door      *door
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	layout    layout.Layout
@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	keys, err := config.NewKeyring(key)
 	must(t, err)
-	w := &world{t: t, dir: t.TempDir(), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
+	w := &world{t: t, door: &door{}, dir: t.TempDir(), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
 	w.layout = layout.Layout{AckWait: ackWait}
 	w.boot()
 	w.provision()
@@ -92,7 +92,7 @@ func (w *world) boot() {
 	if !s.ReadyForConnections(10 * time.Second) {
 		w.t.Fatal("the server did not start")
 	}
-	w.server = s
+	w.door.server.Store(s)
 	w.nc = w.connect()
 	w.js = w.jetstream(w.nc)
 }
@@ -100,15 +100,16 @@ func (w *world) boot() {
 // halt stops the server. Replicas stay, without a server to talk to.
 func (w *world) halt() {
 	w.nc.Close()
-	w.server.Shutdown()
-	w.server.WaitForShutdown()
+	s := w.door.server.Load()
+	s.Shutdown()
+	s.WaitForShutdown()
 }
 
 // current returns an in-process connection to whichever server runs now, so
 // that a client's reconnect finds the restarted one.
 func (w *world) connect() *nats.Conn {
 	w.t.Helper()
-	nc, err := nats.Connect("", nats.InProcessServer(door{w}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+	nc, err := nats.Connect("", nats.InProcessServer(w.door), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
 		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0))
 	if err != nil {
 		w.t.Fatal(err)
