@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,8 @@ const (
 	minStore       = 64 << 20
 )
 
-// Validate reports everything that is wrong at once, as [Faults].
+// Validate reports everything that is wrong at once, as [Faults]. A kong parser
+// calls it by itself.
 func (s Settings) Validate() error {
 	var f Faults
 	f.checkNATS(s.NATS)
@@ -49,9 +51,18 @@ func (f *Faults) checkNATS(n NATSSettings) {
 	if n.Password != "" && n.User == "" {
 		f.addf("--nats-password: there is no --nats-user")
 	}
-	if !n.External() && n != (NATSSettings{}) {
-		f.add(withHint(fmt.Errorf("credentials for NATS, but no --nats-url or --nats-context"), "say where NATS is, or leave the credentials out to use the embedded server"))
+}
+
+// CheckUsed refuses credentials for a NATS that is nowhere: whoever set them
+// does not expect the embedded server. It is not part of Validate, because the
+// environment may hold them for the NATS command line while a command that
+// needs no NATS runs.
+func (n NATSSettings) CheckUsed() error {
+	if n.External() || n == (NATSSettings{}) {
+		return nil
 	}
+	return withHint(errors.New("there are credentials for NATS, but no --nats-url and no --nats-context"),
+		"say where NATS is, or unset NATS_CREDS, NATS_USER and the like to use the embedded server")
 }
 
 func (f *Faults) checkEmbedded(e EmbeddedSettings) {

@@ -70,7 +70,8 @@ func newWorld(t testing.TB) *world {
 func (w *world) connect(reconnectWait time.Duration) (*nats.Conn, jetstream.JetStream) {
 	w.t.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(inProcess{w}), nats.MaxReconnects(-1),
-		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(0, 0))
+		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(0, 0),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // what it would print is what the tests provoke
 	check(w.t, err)
 	w.t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
