@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,32 @@ func BenchmarkSign(b *testing.B) {
 		line := make([]byte, 0, 64)
 		for b.Loop() {
 			line = k.standard(line[:0], "7c9e6679-7425-40de-944b-e07fc1f90ae7", 1700000000, body)
+		}
+	})
+}
+
+// BenchmarkPrepare is what an attempt costs before anything is sent: header, two signatures, trace, context, request.
+func BenchmarkPrepare(b *testing.B) {
+	client, target := benchWorld(b)
+	e := benchEvent()
+	b.Run("all", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			c := &call{client: client, target: target, event: e}
+			c.signed = c.headers.build(client, target, &c.event, Meta{Number: 1}, time.Now())
+			ctx, cancel := context.WithTimeoutCause(b.Context(), client.timeout, errTimeout)
+			c.request(httptrace.WithClientTrace(ctx, c.trace.arm(time.Now())))
+			cancel()
+		}
+	})
+	b.Run("trace alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			t := new(trace)
+			httptrace.WithClientTrace(b.Context(), t.arm(time.Now()))
+			t.onConn(httptrace.GotConnInfo{Reused: true})
+			t.onFirstByte()
+			t.phases()
 		}
 	})
 }

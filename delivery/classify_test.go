@@ -80,7 +80,7 @@ func TestClassifyEveryError(t *testing.T) {
 		{"reset while writing", read(syscall.EPIPE), nil, stageSent, Again, ReasonReset},
 		{"closed before an answer", fmt.Errorf("read: %w", io.EOF), nil, stageSent, Again, ReasonReset},
 		{"closed within an answer", io.ErrUnexpectedEOF, nil, stageAnswered, Again, ReasonReset},
-		{"closed while it was kept", text, nil, stageReused, Again, ReasonReset},
+		{"closed while it was kept", text, nil, stageSent, Again, ReasonReset},
 		{"reset in the handshake", read(syscall.ECONNRESET), nil, stageTLS, Again, ReasonTLS},
 		{"closed in the handshake", io.EOF, nil, stageTLS, Again, ReasonTLS},
 		{"a handshake crypto/tls only words", text, nil, stageTLS, Again, ReasonTLS},
@@ -90,7 +90,6 @@ func TestClassifyEveryError(t *testing.T) {
 		{"a certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, nil, stageTLS, Again, ReasonTLS},
 		{"another's certificate", x509.HostnameError{Certificate: &x509.Certificate{}}, nil, stageTLS, Again, ReasonTLS},
 		{"no HTTP", text, nil, stageAnswered, Again, ReasonProtocol},
-		{"no HTTP before the first byte was seen", text, nil, stageSent, Again, ReasonProtocol},
 		{"our own transport", text, nil, stageStart, Again, ReasonTransport},
 	} {
 		if verdict, reason := judgeError(v.err, v.cause, v.at); verdict != v.verdict || reason != v.reason {

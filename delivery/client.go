@@ -56,7 +56,7 @@ func newTransport(o Options) *http.Transport {
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
 		TLSHandshakeTimeout:    o.timeout(), // a handshake goes on without its attempt, for the next one to use
 		MaxIdleConns:           o.maxIdle(),
-		MaxIdleConnsPerHost:    o.maxIdleBy(),
+		MaxIdleConnsPerHost:    o.maxIdlePerHost(),
 		IdleConnTimeout:        60 * time.Second,
 		DisableCompression:     true, // a bomb stays as small as it was sent
 		MaxResponseHeaderBytes: 64 << 10,

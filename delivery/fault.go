@@ -64,12 +64,12 @@ func reasonAt(err error, at stage) Reason {
 	switch {
 	case isOp && op.Op == "dial", at == stageConnect, at == stageDNS:
 		return ReasonConnect
-	case at == stageReused:
-		return ReasonReset // net/http's "server closed idle connection" is a text
 	case at == stageStart:
 		return ReasonTransport
+	case at == stageSent:
+		return ReasonReset // net/http's "server closed idle connection" and HTTP/2's "client connection lost" are texts
 	}
-	return ReasonProtocol // "malformed HTTP response" and its kind are texts
+	return ReasonProtocol // and so are "malformed HTTP response" and its kind, which need a first byte
 }
 
 func isTLS(err error) bool {

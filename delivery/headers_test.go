@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -72,9 +73,7 @@ func TestHeadersAreTheContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := http.Header{}
 			for _, part := range v.want {
-				for k, values := range part {
-					want[k] = values
-				}
+				maps.Copy(want, part)
 			}
 			got := buildHeaderOf(t, mustTarget(t, v.spec), v.meta, now, v.parent, v.set)
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -105,7 +104,7 @@ func TestRotationSignsWithWhatIsLive(t *testing.T) {
 		"when the newest is left": {now.Add(time.Hour), []Secret{newest}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := buildHeader(t, target, Meta{}, v.at)
+			var h map[string][]string = buildHeader(t, target, Meta{}, v.at) // a header by the names it is sent with
 			if got, want := h[HeaderSignature], []string{Sign(newest, testEvent().Body)}; !cmp.Equal(got, want) {
 				t.Errorf("%s: got %q, want the newest secret's alone", HeaderSignature, got)
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,7 @@ func speaksHTTP2(cert tls.Certificate, settings []http2.Setting, then func(strea
 		}()
 		acted := make(chan struct{}, 100)
 		actors := 0
+		var acting sync.Mutex // one writes at a time
 		for {
 			frame, err := f.ReadFrame()
 			if err != nil {
@@ -57,6 +59,8 @@ func speaksHTTP2(cert tls.Certificate, settings []http2.Setting, then func(strea
 				actors++
 				go func() {
 					defer func() { acted <- struct{}{} }()
+					acting.Lock()
+					defer acting.Unlock()
 					then(stream{f, h.StreamID})
 				}()
 			}
@@ -91,20 +95,20 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 		{"a window of zero", noWindow, func(stream) {}, Again, []Reason{ReasonTimeout}, whole},
 		{"GOAWAY before an answer", nil, func(s stream) {
 			_ = s.WriteGoAway(s.id, http2.ErrCodeNo, nil)
-		}, Again, []Reason{ReasonTimeout, ReasonProtocol}, whole},
+		}, Again, []Reason{ReasonTimeout, ReasonReset}, whole},
 		{"GOAWAY with an error", nil, func(s stream) {
 			_ = s.WriteGoAway(s.id, http2.ErrCodeEnhanceYourCalm, []byte("calm"))
-		}, Again, []Reason{ReasonTimeout, ReasonProtocol}, whole},
+		}, Again, []Reason{ReasonTimeout, ReasonReset}, whole},
 		{"every stream refused", nil, func(s stream) {
 			_ = s.WriteRSTStream(s.id, http2.ErrCodeRefusedStream)
-		}, Again, []Reason{ReasonTimeout, ReasonProtocol}, whole},
+		}, Again, []Reason{ReasonTimeout, ReasonReset}, whole},
 		{"a flood of RST", nil, func(s stream) {
 			for range 10_000 {
 				if s.WriteRSTStream(s.id, http2.ErrCodeInternal) != nil {
 					return
 				}
 			}
-		}, Again, []Reason{ReasonProtocol}, 0},
+		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
 		{"a flood of PING, then 200", nil, func(s stream) {
 			for i := range 10_000 {
 				if s.WritePing(false, [8]byte{byte(i)}) != nil {
@@ -126,12 +130,12 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 			for err == nil {
 				err = s.WriteContinuation(s.id, false, hpack.AppendHuffmanString([]byte{0x00, 0x01, 'a'}, long))
 			}
-		}, Again, []Reason{ReasonProtocol, ReasonReset}, 0},
+		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
 		{"interim answers without end", nil, func(s stream) {
 			for s.headers(false, ":status", "103", "link", long) == nil {
 				continue
 			}
-		}, Again, []Reason{ReasonProtocol}, 0},
+		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
 		{"headers of 15 KB", nil, func(s stream) {
 			_ = s.headers(true, ":status", "200", "x-a", strings.Repeat("a", 15_000), "x-b", strings.Repeat("b", 100))
 		}, Delivered, []Reason{Reason2xx}, 0},
@@ -145,7 +149,7 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 		}, Delivered, []Reason{Reason2xx}, whole},
 		{"no status", nil, func(s stream) {
 			_ = s.headers(true, "content-length", "0")
-		}, Again, []Reason{ReasonProtocol}, 0},
+		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

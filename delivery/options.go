@@ -12,14 +12,14 @@ import (
 
 // Options say how a Client sends. The zero value is a client for the public internet.
 type Options struct {
-	Version   string // of the service, for User-Agent; empty = "dev"
-	Rules     Rules
-	RootCAs   *x509.CertPool   // nil = the system's
-	Resolver  *net.Resolver    // nil = the system's
-	Own       []netip.AddrPort // our own listeners, refused whatever Rules allow; an unspecified address = every one of this machine
-	Timeout   time.Duration    // for a whole attempt; 0 = 5 s
-	MaxIdle   int              // kept connections in all; 0 = 4096
-	MaxIdleBy int              // kept connections to one host; 0 = 64, the most attempts an endpoint has at once
+	Version        string // of the service, for User-Agent; empty = "dev"
+	Rules          Rules
+	RootCAs        *x509.CertPool   // nil = the system's
+	Resolver       *net.Resolver    // nil = the system's
+	Own            []netip.AddrPort // our own listeners, refused whatever Rules allow; an unspecified address = every one of this machine
+	Timeout        time.Duration    // for a whole attempt; 0 = 5 s
+	MaxIdle        int              // kept connections in all; 0 = 4096
+	MaxIdlePerHost int              // kept connections to one host; 0 = 64, the most attempts an endpoint has at once
 
 	// DialContext replaces dialling, resolver and guard and all, for receivers in memory. nil = the guarded dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -28,7 +28,7 @@ type Options struct {
 func (o Options) version() string        { return either(o.Version, "dev") }
 func (o Options) timeout() time.Duration { return either(o.Timeout, 5*time.Second) }
 func (o Options) maxIdle() int           { return either(o.MaxIdle, 4096) }
-func (o Options) maxIdleBy() int         { return either(o.MaxIdleBy, 64) }
+func (o Options) maxIdlePerHost() int    { return either(o.MaxIdlePerHost, 64) }
 
 func either[T comparable](value, otherwise T) T {
 	var zero T
@@ -44,8 +44,8 @@ func (o Options) Validate() error {
 	if o.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("attempt timeout %s: want more than nothing", o.Timeout))
 	}
-	if o.MaxIdle < 0 || o.MaxIdleBy < 0 {
-		errs = append(errs, fmt.Errorf("kept connections %d, to one host %d: want none below 0", o.MaxIdle, o.MaxIdleBy))
+	if o.MaxIdle < 0 || o.MaxIdlePerHost < 0 {
+		errs = append(errs, fmt.Errorf("kept connections %d, to one host %d: want none below 0", o.MaxIdle, o.MaxIdlePerHost))
 	}
 	for _, own := range o.Own {
 		if !own.IsValid() {

@@ -197,10 +197,10 @@ var otherProtocols = []uint16{
 }
 
 func portAllowed(port uint16, insecure bool) bool {
-	switch {
-	case port == 443:
+	switch port {
+	case 443:
 		return true
-	case port == 80:
+	case 80:
 		return insecure
 	default:
 		return port >= 1024 && !slices.Contains(otherProtocols, port)

@@ -20,7 +20,8 @@ const (
 var ErrSecret = errors.New("not a usable secret")
 
 // Secret is what an endpoint's signatures are made with. Every way of printing or encoding it says "secret(...)";
-// the bytes leave through Reveal alone. The zero value is no secret: it signs nothing.
+// the bytes leave through Reveal alone. The zero value is no secret: it signs nothing. Compare with Equal; == tells
+// whether two come from one call of NewSecret, not whether they say the same.
 type Secret struct {
 	// fmt calls no methods on what lies in an unexported field: it prints the bare value. One pointer it follows when the
 	// verb does not fit (%s), two it never does.

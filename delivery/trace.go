@@ -18,8 +18,8 @@ type trace struct {
 	dnsStart, dnsDone         atomic.Int64
 	connectStart, connectDone atomic.Int64
 	tlsStart, tlsDone         atomic.Int64
-	gotConn, firstByte        atomic.Int64
-	reused                    atomic.Bool
+	firstByte                 atomic.Int64
+	gotConn, reused           atomic.Bool
 }
 
 // arm sets the hooks. Got1xxResponse stays unset on purpose: with it, net/http no longer counts interim answers
@@ -45,7 +45,7 @@ func (t *trace) first(at *atomic.Int64) { at.CompareAndSwap(0, t.since()) }
 
 func (t *trace) onConn(i httptrace.GotConnInfo) {
 	t.reused.Store(i.Reused)
-	t.gotConn.Store(t.since())
+	t.gotConn.Store(true)
 }
 func (t *trace) onFirstByte()                         { t.first(&t.firstByte) }
 func (t *trace) onDNSStart(httptrace.DNSStartInfo)    { t.first(&t.dnsStart) }
@@ -95,8 +95,7 @@ const (
 	stageDNS
 	stageConnect
 	stageTLS
-	stageSent     // it had a fresh connection
-	stageReused   // it had a kept connection
+	stageSent     // it had a connection
 	stageAnswered // the first byte came
 )
 
@@ -104,9 +103,7 @@ func (t *trace) stage() stage {
 	switch {
 	case t.firstByte.Load() != 0:
 		return stageAnswered
-	case t.gotConn.Load() != 0 && t.reused.Load():
-		return stageReused
-	case t.gotConn.Load() != 0:
+	case t.gotConn.Load():
 		return stageSent
 	case t.tlsStart.Load() != 0:
 		return stageTLS

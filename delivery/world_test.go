@@ -154,7 +154,7 @@ func receiver(t testing.TB, address string, h http.HandlerFunc) netip.AddrPort {
 		_ = server.Serve(l)
 	}()
 	t.Cleanup(func() {
-		server.Close()
+		_ = server.Close()
 		<-done
 	})
 	return netip.MustParseAddrPort(l.Addr().String())
