@@ -105,6 +105,9 @@ func Run(ctx context.Context, js jetstream.JetStream, l layout.Layout, mode Mode
 	if err := p.events(ctx); err != nil {
 		return p.report, err
 	}
+	if err := p.report.Err(); err != nil {
+		return p.report, err // nothing else can stand on such a stream
+	}
 	for _, s := range l.Own() {
 		if err := p.stream(ctx, s); err != nil {
 			return p.report, err
@@ -138,7 +141,7 @@ func (p *provisioner) events(ctx context.Context) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return p.create("stream", want.Name, func() error {
 			_, err := p.js.CreateStream(ctx, want)
-			return ignoreExists(err)
+			return created("stream "+want.Name, err)
 		})
 	case err != nil:
 		return fmt.Errorf("look at stream %s: %w", want.Name, err)
@@ -155,7 +158,7 @@ func (p *provisioner) stream(ctx context.Context, want jetstream.StreamConfig) e
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return p.create("stream", want.Name, func() error {
 			_, err := p.js.CreateStream(ctx, want)
-			return ignoreExists(err)
+			return created("stream "+want.Name, err)
 		})
 	case err != nil:
 		return fmt.Errorf("look at stream %s: %w", want.Name, err)
@@ -173,7 +176,7 @@ func (p *provisioner) bucket(ctx context.Context, want jetstream.KeyValueConfig)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return p.create("bucket", want.Bucket, func() error {
 			_, err := p.js.CreateKeyValue(ctx, want)
-			return ignoreExists(err)
+			return created("bucket "+want.Bucket, err)
 		})
 	case err != nil:
 		return fmt.Errorf("look at bucket %s: %w", want.Bucket, err)
@@ -227,10 +230,7 @@ func (p *provisioner) create(kind, name string, do func() error) error {
 	if p.mode == DryRun {
 		return nil
 	}
-	if err := do(); err != nil {
-		return fmt.Errorf("create %s %s: %w", kind, name, err)
-	}
-	return nil
+	return do()
 }
 
 // settle changes what differs where the mode and NATS allow it.
@@ -261,11 +261,11 @@ func (p *provisioner) found(kind, name string, ds differences, differs bool) {
 	p.report = append(p.report, Finding{Kind: kind, Name: name, Verdict: v, Differences: ds})
 }
 
-// ignoreExists drops the error of losing a race against another replica that
-// provisions in the same moment; the caller's verification sees what it made.
-func ignoreExists(err error) error {
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, jetstream.ErrBucketExists) {
+// created wraps the error of a creation, and drops the one of losing a race
+// against another replica that provisions in the same moment.
+func created(what string, err error) error {
+	if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, jetstream.ErrBucketExists) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("create %s: %w", what, err)
 }
