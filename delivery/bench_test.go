@@ -17,7 +17,7 @@ import (
 // benchEvent is a usual event: 1 KB.
 func benchEvent() events.Event {
 	return events.Event{
-		ID: "7c9e6679-7425-40de-944b-e07fc1f90ae7", Kind: "response.completed", Survey: "s1", Time: time.Unix(1700000000, 0),
+		ID: "7c9e6679-7425-40de-944b-e07fc1f90ae7", Kind: events.KindCompleted, Survey: "s1", Time: time.Unix(1700000000, 0),
 		Body: bytes.Repeat([]byte(`{"a":"bcdefghi"}`), 64),
 	}
 }
@@ -58,7 +58,8 @@ func BenchmarkPrepare(b *testing.B) {
 			c := &call{client: client, target: target, event: e}
 			c.signed = c.headers.build(client, target, &c.event, Meta{Number: 1}, time.Now())
 			ctx, cancel := context.WithTimeoutCause(b.Context(), client.timeout, errTimeout)
-			c.request(httptrace.WithClientTrace(ctx, c.trace.arm(time.Now())))
+			c.traced = traced{httptrace.WithClientTrace(ctx, c.trace.arm(time.Now())), &c.trace}
+			c.request(&c.traced)
 			cancel()
 		}
 	})

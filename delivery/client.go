@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -52,7 +51,7 @@ func newTransport(o Options) *http.Transport {
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy
-		DialContext:            dialer(o),
+		DialContext:            traceDial(dialer(o)),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
 		TLSHandshakeTimeout:    o.timeout(), // a handshake goes on without its attempt, for the next one to use
 		MaxIdleConns:           o.maxIdle(),
@@ -73,7 +72,7 @@ func newTransport(o Options) *http.Transport {
 	}
 }
 
-func dialer(o Options) func(context.Context, string, string) (net.Conn, error) {
+func dialer(o Options) dialFunc {
 	if o.DialContext != nil {
 		return o.DialContext
 	}

@@ -41,6 +41,7 @@ type call struct {
 	headers headers
 	signed  signatures
 	trace   trace
+	traced  traced
 }
 
 func (c *call) run(ctx context.Context, m Meta) {
@@ -50,8 +51,8 @@ func (c *call) run(ctx context.Context, m Meta) {
 	c.signed = c.headers.build(c.client, c.target, &c.event, m, c.attempt.Started)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.client.timeout, errTimeout)
 	defer cancel()
-	ctx = httptrace.WithClientTrace(ctx, c.trace.arm(c.attempt.Started))
-	response, err := c.client.transport.RoundTrip(c.request(ctx))
+	c.traced = traced{httptrace.WithClientTrace(ctx, c.trace.arm(c.attempt.Started)), &c.trace}
+	response, err := c.client.transport.RoundTrip(c.request(&c.traced))
 	if err != nil {
 		c.failed(err, context.Cause(ctx))
 	} else {

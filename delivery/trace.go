@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
@@ -22,21 +24,51 @@ type trace struct {
 	gotConn, reused           atomic.Bool
 }
 
-// arm sets the hooks. Got1xxResponse stays unset on purpose: with it, net/http no longer counts interim answers
-// against the limit on header bytes, and a receiver could send them for ever.
+// arm sets the hooks every attempt needs. Got1xxResponse stays unset on purpose: with it, net/http no longer counts
+// interim answers against the limit on header bytes, and a receiver could send them for ever.
 func (t *trace) arm(now time.Time) *httptrace.ClientTrace {
 	t.started = now
 	t.hooks = httptrace.ClientTrace{
 		GotConn:              t.onConn,
 		GotFirstResponseByte: t.onFirstByte,
-		DNSStart:             t.onDNSStart,
-		DNSDone:              t.onDNSDone,
-		ConnectStart:         t.onConnectStart,
-		ConnectDone:          t.onConnectDone,
 		TLSHandshakeStart:    t.onTLSStart,
 		TLSHandshakeDone:     t.onTLSDone,
 	}
 	return &t.hooks
+}
+
+// traced is a request's context that finds its trace again when it comes to dialling.
+type traced struct {
+	context.Context
+	trace *trace
+}
+
+type traceKey struct{}
+
+// Value gives the trace.
+func (c *traced) Value(key any) any {
+	if key == (traceKey{}) {
+		return c.trace
+	}
+	return c.Context.Value(key)
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// traceDial sets the hooks that only a dial needs, when there is one: on a kept connection they would be half of what
+// tracing costs.
+func traceDial(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if t, ok := ctx.Value(traceKey{}).(*trace); ok {
+			ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+				DNSStart:     t.onDNSStart,
+				DNSDone:      t.onDNSDone,
+				ConnectStart: t.onConnectStart,
+				ConnectDone:  t.onConnectDone,
+			})
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 func (t *trace) since() int64 { return max(int64(time.Since(t.started)), 1) }
