@@ -123,8 +123,7 @@ func BenchmarkLoad(b *testing.B) {
 		n, err = strconv.Atoi(text)
 		check(b, err)
 	}
-	w := newWorld(b)
-	w.benchWith(os.Getenv("WEBHOOKS_BENCH_NATS"), n)
+	w := benchWorld(b, os.Getenv("WEBHOOKS_BENCH_NATS"), n)
 	var s *config.Store
 	for b.Loop() {
 		if s != nil {
@@ -141,27 +140,35 @@ func BenchmarkLoad(b *testing.B) {
 	b.ReportMetric(memory(b, "VmRSS:"), "MiB-RSS")
 }
 
-// benchWith fills the bucket of the world's server, or of the one at a URL
+// benchWorld fills the bucket of a server of its own, or of the one at a URL
 // unless it is filled already.
-func (w *world) benchWith(url string, n int) {
-	w.t.Helper()
-	if url != "" {
+func benchWorld(b *testing.B, url string, n int) *world {
+	b.Helper()
+	w := &world{t: b, log: &logged{}}
+	if url == "" {
+		w = newWorld(b)
+	} else {
+		file, err := os.ReadFile("testdata/keyring.json") // the same on every run, as the bucket is
+		check(b, err)
+		w.keys, err = config.ParseKeyring(file)
+		check(b, err)
 		nc, err := nats.Connect(url)
-		check(w.t, err)
-		w.t.Cleanup(nc.Close)
+		check(b, err)
+		b.Cleanup(nc.Close)
 		w.nc = nc
 	}
 	js, err := jetstream.New(w.nc, jetstream.WithPublishAsyncMaxPending(20_000))
-	check(w.t, err)
+	check(b, err)
 	w.js = js
 	if url != "" {
 		w.makeBucket()
 	}
-	status, err := w.kv.Status(w.t.Context())
-	check(w.t, err)
+	status, err := w.kv.Status(b.Context())
+	check(b, err)
 	if status.Values() != uint64(n) {
 		w.fill(n)
 	}
+	return w
 }
 
 // memory reads a line of the process's status, in MiB; 0 where the system has

@@ -42,7 +42,12 @@ func (e *Editor) Get(ctx context.Context, s events.Survey) (Endpoint, error) {
 	return readEndpoint(s, entry.Revision(), entry.Value(), e.rules)
 }
 
-func noEndpoint(s events.Survey) error { return fmt.Errorf("survey %s: %w", s, ErrNoEndpoint) }
+// noEndpoint is an ErrNoEndpoint of one survey. It is not made by fmt because
+// most surveys may have no webhook, and then it is made for most events.
+type noEndpoint events.Survey
+
+func (s noEndpoint) Error() string { return "survey " + string(s) + ": " + ErrNoEndpoint.Error() }
+func (s noEndpoint) Unwrap() error { return ErrNoEndpoint }
 
 // readEndpoint is ParseEndpoint for a stored value.
 func readEndpoint(s events.Survey, revision uint64, value []byte, rules delivery.Rules) (Endpoint, error) {

@@ -1,6 +1,10 @@
 package config
 
-import "github.com/klauspost/compress/s2"
+import (
+	"strings"
+
+	"github.com/klauspost/compress/s2"
+)
 
 // packer shrinks stored values by a third: most of a value is the words that
 // every endpoint has, and those are in its dictionary.
@@ -15,9 +19,18 @@ const packWords = `,"headers":{"Authorization":"Bearer ","X-Api-Key":"","max_in_
 	`{"url":"https://hooks.example.com/api/v1/webhooks/popsee/surveys/responses","secrets":[{"key_id":"` +
 	`","sealed":"=="}],"enabled":true,"updated_at":"2026-01-01T00:00:00.000Z"}`
 
-func newPacker() packer { return packer{s2.MakeDict([]byte(packWords), []byte(`{"url":"https://`))} }
+// newPacker makes a packer that also knows the ids of the keys most secrets are
+// sealed with.
+func newPacker(keys *Keyring) packer {
+	words := packWords
+	if keys != nil {
+		words = strings.Join(keys.IDs(), `"},{"key_id":"`) + words
+	}
+	return packer{s2.MakeDict([]byte(words), []byte(`{"url":"https://`))}
+}
 
-func (p packer) pack(value []byte) []byte { return p.dict.Encode(nil, value) }
+// pack packs into buf, if that is large enough.
+func (p packer) pack(buf, value []byte) []byte { return p.dict.Encode(buf, value) }
 
 // unpack copies a value out of its arena.
 func (p packer) unpack(packed []byte) []byte {

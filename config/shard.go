@@ -16,9 +16,9 @@ type shard struct {
 
 	mu        sync.RWMutex // guards all below
 	arena     arena
-	index     map[uint64]location // hash of the key -> its record; without pointers, so the collector skips it
-	collided  map[string]location // keys whose hash belongs to another key
-	endpoints int                 // records of kindEndpoint and kindTooLarge
+	index     index
+	packed    []byte // used again for every value that is packed
+	endpoints int    // records of kindEndpoint and kindTooLarge
 	targets   map[events.Survey]*compiled
 }
 
@@ -30,19 +30,16 @@ type stored struct {
 	value    []byte // packed
 }
 
-// find gives the record of a key and where the index keeps it.
+// find gives the record of a key.
 func (s *shard) find(hash uint64, key string) (record, bool) {
-	at, ok := s.index[hash]
-	if !ok {
+	if s.index.used == 0 {
 		return nil, false
 	}
-	if r := s.arena.at(at); string(r.key()) == key {
-		return r, true
-	}
-	if at, ok = s.collided[key]; !ok {
+	i, found := s.probe(hash, key)
+	if !found {
 		return nil, false
 	}
-	return s.arena.at(at), true
+	return s.arena.at(locationOf(s.index.slot(i))), true
 }
 
 // set keeps a key's newest record, and says whether that changed anything. In
@@ -66,18 +63,6 @@ func (s *shard) set(hash uint64, in stored, generation uint32) bool {
 	delete(s.targets, events.Survey(key))
 	s.tidy()
 	return true
-}
-
-// point makes the index lead to a record.
-func (s *shard) point(hash uint64, key string, at location) {
-	if old, ok := s.index[hash]; ok && string(s.arena.at(old).key()) != key {
-		if s.collided == nil {
-			s.collided = map[string]location{}
-		}
-		s.collided[key] = at
-		return
-	}
-	s.index[hash] = at
 }
 
 func (s *shard) forget(r record) {
@@ -109,20 +94,8 @@ func (s *shard) sweep(generation uint32) []stored {
 	return removed
 }
 
-// all gives views of every record that is not garbage.
-func (s *shard) all() []record {
-	out := make([]record, 0, len(s.index)+len(s.collided))
-	for _, at := range s.index {
-		out = append(out, s.arena.at(at))
-	}
-	for _, at := range s.collided {
-		out = append(out, s.arena.at(at))
-	}
-	return out
-}
-
 // keys is how many keys of the bucket the shard knows, delete markers included.
-func (s *shard) keys() int { return len(s.index) + len(s.collided) }
+func (s *shard) keys() int { return s.index.used }
 
 // tidy packs the records anew when more than half of the arena is garbage.
 func (s *shard) tidy() {
@@ -134,8 +107,8 @@ func (s *shard) tidy() {
 // rebuild copies the records worth keeping to a new arena.
 func (s *shard) rebuild(keep func(record) bool) {
 	old, records := s.arena, s.all()
+	s.index.free()
 	s.arena, s.endpoints = arena{}, 0
-	s.index, s.collided = make(map[uint64]location, len(records)), nil
 	for _, r := range records {
 		if !keep(r) {
 			continue

@@ -77,7 +77,7 @@ type watchState struct {
 // is in memory, or fails; ctx bounds that and nothing else.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string, o StoreOptions) (*Store, error) {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets()), notes: newNotifier(), close: cancel}
+	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.Keys), notes: newNotifier(), close: cancel}
 	s.state.Store(&watchState{})
 	opened := make(chan error, 1)
 	s.wg.Go(func() { s.run(watching, opened) })

@@ -20,12 +20,11 @@ type table struct {
 	perShard   int // compiled targets a shard keeps at most
 }
 
-func newTable(maxTargets int) *table {
-	t := &table{seed: maphash.MakeSeed(), packer: newPacker(), perShard: max(1, maxTargets/shardCount)}
+func newTable(maxTargets int, keys *Keyring) *table {
+	t := &table{seed: maphash.MakeSeed(), packer: newPacker(keys), perShard: max(1, maxTargets/shardCount)}
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.seed = t.seed
-		s.index = map[uint64]location{}
 		s.targets = map[events.Survey]*compiled{}
 	}
 	return t
@@ -40,9 +39,6 @@ func (t *table) shardOf(key string) (*shard, uint64) {
 // found, and says whether it is news.
 func (t *table) set(generation uint32, key string, revision uint64, k kind, value []byte) bool {
 	in := stored{key: key, revision: revision, kind: k}
-	if k == kindEndpoint {
-		in.value = t.packer.pack(value)
-	}
 	s, hash := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,6 +47,10 @@ func (t *table) set(generation uint32, key string, revision uint64, k kind, valu
 	}
 	for n := t.newest.Load(); n < revision && !t.newest.CompareAndSwap(n, revision); n = t.newest.Load() {
 		continue
+	}
+	if k == kindEndpoint {
+		s.packed = t.packer.pack(s.packed, value)
+		in.value = s.packed
 	}
 	return s.set(hash, in, generation)
 }

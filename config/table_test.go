@@ -25,7 +25,7 @@ type modelEntry struct {
 // removals, passes over a bucket made anew, and the packing in between.
 func TestTheTableIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := newTable(shardCount)
+		table := newTable(shardCount, nil)
 		defer table.free()
 		model := map[string]modelEntry{}
 		key := rapid.StringMatching(`[a-c][0-9]?`)
@@ -103,7 +103,7 @@ func compareTable(t *rapid.T, table *table, model map[string]modelEntry) {
 
 // Two keys of one hash cannot be met by chance, so they are made to meet.
 func TestKeysOfOneHashAreToldApart(t *testing.T) {
-	table := newTable(shardCount)
+	table := newTable(shardCount, nil)
 	defer table.free()
 	s := &table.shards[0]
 	for i, key := range []string{"a", "b", "c", "b"} {
@@ -125,7 +125,7 @@ func TestKeysOfOneHashAreToldApart(t *testing.T) {
 }
 
 func TestTheArenaGivesBackWhatIsReplaced(t *testing.T) {
-	table := newTable(shardCount)
+	table := newTable(shardCount, nil)
 	defer table.free()
 	value := bytes.Repeat([]byte("0123456789abcdef"), 64)
 	for i := range 20_000 {
@@ -155,10 +155,10 @@ func TestARecordLargerThanASlabIsKept(t *testing.T) {
 }
 
 func TestPackedValuesComeBackWhole(t *testing.T) {
-	p := newPacker()
+	p := newPacker(nil)
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.SliceOf(rapid.Byte()).Draw(t, "value")
-		if got := p.unpack(p.pack(value)); !bytes.Equal(got, value) {
+		if got := p.unpack(p.pack(nil, value)); !bytes.Equal(got, value) {
 			t.Fatalf("%q came back as %q", value, got)
 		}
 	})

@@ -110,12 +110,22 @@ func (w *world) stop() {
 	}
 }
 
+// makeBucket tries again where the server still removes the files of the bucket
+// that was there before.
 func (w *world) makeBucket() {
 	w.t.Helper()
-	kv, err := w.js.CreateKeyValue(w.t.Context(), jetstream.KeyValueConfig{Bucket: bucket, History: 8})
+	var err error
+	for range 100 {
+		w.kv, err = w.js.CreateKeyValue(w.t.Context(), jetstream.KeyValueConfig{Bucket: bucket, History: 8})
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != storeFailed {
+			break
+		}
+		synctest.Wait()
+	}
 	check(w.t, err)
-	w.kv = kv
 }
+
+const storeFailed = 10049 // the server's "error creating store for stream"
 
 func (w *world) deleteBucket() {
 	w.t.Helper()
