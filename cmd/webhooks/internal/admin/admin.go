@@ -1,0 +1,127 @@
+// Package admin serves health and metrics over HTTP.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Limits on the requests of whoever scrapes or probes.
+const (
+	headerTime  = 5 * time.Second
+	requestTime = 30 * time.Second
+	idleTime    = 2 * time.Minute
+	headerBytes = 16 << 10
+)
+
+// Options say what is served.
+type Options struct {
+	Listen   string              // host:port
+	Version  string              // of the program
+	Live     func() error        // progress, not mere existence
+	Ready    func() error        // why nothing is delivered now; nil when it is
+	Warnings []string            // unsafe modes, said wherever somebody looks
+	Metrics  prometheus.Gatherer // what /metrics shows
+}
+
+// Server serves /livez, /readyz, /metrics and /version.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+	done     chan error
+}
+
+// Start listens and serves until [Server.Shutdown].
+func Start(ctx context.Context, o Options) (*Server, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return nil, &Problem{fmt.Errorf("the admin listener cannot listen on %s: %w", o.Listen, err)}
+	}
+	s := &Server{listener: l, done: make(chan error, 1), http: &http.Server{
+		Handler:           handler(o),
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       requestTime,
+		WriteTimeout:      requestTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    headerBytes,
+	}}
+	go func() { s.done <- s.http.Serve(l) }()
+	return s, nil
+}
+
+// Addr is where it listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Shutdown lets requests in hand finish, within ctx, and stops.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+func handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", o.health("live", o.Live))
+	mux.HandleFunc("GET /readyz", o.health("ready", o.Ready))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"version": o.Version})
+	})
+	return mux
+}
+
+// state is the body of a health answer.
+type state struct {
+	Status   string   `json:"status"`           // "live", "ready", or with "not " before it
+	Reason   string   `json:"reason,omitempty"` // why not
+	Do       string   `json:"do,omitempty"`     // what to do about it, when that is known
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+func (o Options) health(word string, check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		err := check()
+		if err == nil {
+			writeJSON(w, http.StatusOK, state{Status: word, Warnings: o.Warnings})
+			return
+		}
+		s := state{Status: "not " + word, Reason: err.Error(), Warnings: o.Warnings}
+		if h, ok := errors.AsType[interface {
+			error
+			Hint() string
+		}](err); ok {
+			s.Do = h.Hint()
+		}
+		writeJSON(w, http.StatusServiceUnavailable, s)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // whoever asked has gone
+}
+
+// Problem is a listener that could not be opened.
+type Problem struct{ err error }
+
+// Error says what went wrong.
+func (p *Problem) Error() string { return p.err.Error() }
+
+// Hint says what to do.
+func (p *Problem) Hint() string {
+	return "choose another address with --admin-listen, or none with --admin-listen ''"
+}
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.err }

@@ -1,0 +1,92 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/popsee/webhooks/cmd/webhooks/internal/admin"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type withHint struct{ error }
+
+func (withHint) Hint() string { return "press the button" }
+
+func serve(t *testing.T, o admin.Options) string {
+	t.Helper()
+	o.Listen = "127.0.0.1:0"
+	o.Metrics = prometheus.NewRegistry()
+	s, err := admin.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + s.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestHealthSaysWhyAndWhatToDo(t *testing.T) {
+	url := serve(t, admin.Options{
+		Live:     func() error { return nil },
+		Ready:    func() error { return withHint{errors.New("state was lost")} },
+		Warnings: []string{"insecure endpoints are allowed"},
+	})
+	if status, body := get(t, url+"/livez"); status != 200 || !strings.Contains(body, `"status":"live"`) || !strings.Contains(body, "insecure") {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	status, body := get(t, url+"/readyz")
+	if status != 503 || !strings.Contains(body, "state was lost") || !strings.Contains(body, "press the button") || !strings.Contains(body, "insecure") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
+func TestATakenPortIsSaidWithWhatToDo(t *testing.T) {
+	url := serve(t, admin.Options{Live: func() error { return nil }, Ready: func() error { return nil }})
+	_, err := admin.Start(t.Context(), admin.Options{Listen: strings.TrimPrefix(url, "http://"), Metrics: prometheus.NewRegistry()})
+	var p *admin.Problem
+	if !errors.As(err, &p) || !strings.Contains(p.Hint(), "--admin-listen") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatIsNotServedIsNotFound(t *testing.T) {
+	url := serve(t, admin.Options{Version: "v1", Live: func() error { return nil }, Ready: func() error { return nil }})
+	if status, _ := get(t, url+"/debug/pprof/"); status != 404 {
+		t.Errorf("pprof answers %d", status)
+	}
+	if status, body := get(t, url+"/version"); status != 200 || !strings.Contains(body, "v1") {
+		t.Errorf("/version: %d %s", status, body)
+	}
+}

@@ -1,0 +1,59 @@
+// Package app opens things in order and closes them in reverse.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Closers are what has been opened, to be closed last in, first out. The zero
+// value is empty.
+type Closers struct {
+	Log   zerolog.Logger
+	stack []closer
+}
+
+type closer struct {
+	name  string
+	bound time.Duration
+	close func(ctx context.Context) error
+}
+
+// Push puts something opened on the stack; it belongs on the line after the
+// opening. bound is how long its close may take.
+func (c *Closers) Push(name string, bound time.Duration, close func(ctx context.Context) error) {
+	c.stack = append(c.stack, closer{name, bound, close})
+}
+
+// Close closes everything, and joins what went wrong. One that takes longer
+// than its bound is left behind and named.
+func (c *Closers) Close() error {
+	var errs []error
+	for i := len(c.stack) - 1; i >= 0; i-- {
+		if err := c.stack[i].run(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	c.stack = nil
+	return errors.Join(errs...)
+}
+
+func (c closer) run() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.bound)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- c.close(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("close %s: %w", c.name, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close %s: not done after %s", c.name, c.bound)
+	}
+}

@@ -1,0 +1,184 @@
+// Package bus connects to NATS as a delivery service must: it never gives up,
+// notices a dead link soon, and tells at once what could not be sent.
+package bus
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/jsm.go/natscontext"
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/config"
+)
+
+// DefaultURL is where the embedded server listens by default, and so where the
+// commands look for NATS when they are told nothing.
+const DefaultURL = "nats://127.0.0.1:4222"
+
+// Client settings, each against a default that has hurt.
+const (
+	pingInterval  = 20 * time.Second // the default of 2 min notices a dead link after 4
+	pingsOut      = 2
+	reconnectWait = 500 * time.Millisecond
+	noBuffer      = -1 // the default keeps 8 MiB of acks and publishes silently while away
+	forEver       = -1 // the default gives up after 60 tries
+)
+
+// Options are the choices of a connection.
+type Options struct {
+	Name      string                     // shown by the NATS tools
+	InProcess nats.InProcessConnProvider // the embedded server; nil means the network
+	Log       zerolog.Logger             // tells of disconnects
+	Closed    func(err error)            // called when the connection is gone for good without being asked to
+}
+
+// Connect connects by the settings. The error says what to do; its text never
+// holds a password.
+func Connect(s config.NATSSettings, o Options) (*nats.Conn, error) {
+	opts, where, err := dialling(s, o)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, manners(o)...)
+	nc, err := nats.Connect(where, opts...)
+	if err != nil {
+		return nil, explain(shown(s, where), err)
+	}
+	return nc, nil
+}
+
+// manners are how the connection behaves once it stands.
+func manners(o Options) []nats.Option {
+	told := &teller{log: o.Log}
+	return []nats.Option{
+		nats.Name(o.Name),
+		nats.MaxReconnects(forEver),
+		nats.ReconnectWait(reconnectWait),
+		nats.IgnoreAuthErrorAbort(), // two equal auth errors would close it for good
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pingsOut),
+		nats.ReconnectBufSize(noBuffer),
+		nats.DisconnectErrHandler(told.lost),
+		nats.ReconnectHandler(told.back),
+		nats.ErrorHandler(told.trouble),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if o.Closed != nil {
+				o.Closed(nc.LastError())
+			}
+		}),
+	}
+}
+
+// dialling is where and as whom to connect.
+func dialling(s config.NATSSettings, o Options) ([]nats.Option, string, error) {
+	if o.InProcess != nil {
+		return []nats.Option{nats.InProcessServer(o.InProcess)}, "", nil
+	}
+	if s.Context != "" {
+		return fromContext(s)
+	}
+	opts, err := credentials(s)
+	where := s.URL
+	if where == "" {
+		where = DefaultURL
+	}
+	return opts, where, err
+}
+
+// fromContext reads a context of the NATS command line; what is set besides
+// wins over it.
+func fromContext(s config.NATSSettings) ([]nats.Option, string, error) {
+	c, err := natscontext.New(s.Context, true)
+	if err != nil {
+		return nil, "", withHint(fmt.Errorf("read NATS context %q: %w", s.Context, err), "see what there is with: nats context ls")
+	}
+	opts, err := c.NATSOptions()
+	if err != nil {
+		return nil, "", fmt.Errorf("NATS context %q: %w", s.Context, err)
+	}
+	more, err := credentials(s)
+	where := c.ServerURL()
+	if s.URL != "" {
+		where = s.URL
+	}
+	return append(opts, more...), where, err
+}
+
+// credentials turns the settings into options, and checks the files first: the
+// client would say less.
+func credentials(s config.NATSSettings) ([]nats.Option, error) {
+	for _, file := range []struct{ flag, path string }{
+		{"--nats-creds", s.Creds}, {"--nats-nkey", s.NKey}, {"--nats-cert", s.Cert}, {"--nats-key", s.Key}, {"--nats-ca", s.CA},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if _, err := os.Stat(file.path); err != nil {
+			return nil, withHint(fmt.Errorf("%s: %w", file.flag, err), "the file must exist and be readable by this user")
+		}
+	}
+	var opts []nats.Option
+	switch {
+	case s.Creds != "":
+		opts = append(opts, nats.UserCredentials(s.Creds))
+	case s.NKey != "":
+		opt, err := nats.NkeyOptionFromSeed(s.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("--nats-nkey %s: %w", s.NKey, err)
+		}
+		opts = append(opts, opt)
+	case s.User != "" && s.Password != "":
+		opts = append(opts, nats.UserInfo(s.User, s.Password.Reveal()))
+	case s.User != "":
+		opts = append(opts, nats.Token(s.User))
+	}
+	if s.CA != "" {
+		opts = append(opts, nats.RootCAs(s.CA))
+	}
+	if s.Cert != "" {
+		opts = append(opts, nats.ClientCert(s.Cert, s.Key))
+	}
+	if s.CA != "" || s.Cert != "" {
+		opts = append(opts, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
+	}
+	return opts, nil
+}
+
+func shown(s config.NATSSettings, where string) string {
+	return config.NATSSettings{URL: where, Context: s.Context}.Redacted()
+}
+
+// explain says in words why a connection failed.
+func explain(where string, err error) error {
+	wrapped := fmt.Errorf("connect to NATS at %s: %w", where, err)
+	switch {
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
+		return withHint(wrapped, "is it running? start the service with: webhooks run; or name your NATS with --nats-url or NATS_URL")
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return withHint(wrapped, "check the credentials: --nats-creds, --nats-user, --nats-nkey, or the NATS context")
+	default:
+		return withHint(wrapped, "check --nats-url, the TLS settings and the credentials")
+	}
+}
+
+// Unreachable is the error of a connection that could not be made.
+type Unreachable struct {
+	err  error
+	hint string
+}
+
+func withHint(err error, hint string) error { return &Unreachable{err, hint} }
+
+// Error says what was attempted.
+func (u *Unreachable) Error() string { return u.err.Error() }
+
+// Hint says what to do.
+func (u *Unreachable) Hint() string { return u.hint }
+
+// Unwrap gives the cause.
+func (u *Unreachable) Unwrap() error { return u.err }
