@@ -13,11 +13,12 @@ import (
 // compiled is what one revision of an endpoint comes to: a target, or the
 // reason why there is none. Either is the answer until the revision changes.
 type compiled struct {
-	target   *delivery.Target
-	limits   Limits
-	err      error
-	revision uint64
-	used     atomic.Bool // since the last eviction
+	target     *delivery.Target
+	limits     Limits
+	err        error
+	revision   uint64
+	generation uint32
+	used       atomic.Bool // since the last eviction
 }
 
 // target looks up what a survey's endpoint comes to, making it when it is not
@@ -57,7 +58,7 @@ func (t *table) keep(id events.Survey, c *compiled) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.find(hash, string(id))
-	if !ok || r.revision() != c.revision || r.kind().counts() == 0 {
+	if !ok || r.revision() != c.revision || r.generation() != c.generation || r.kind().counts() == 0 {
 		return
 	}
 	if len(s.targets) >= t.perShard {
@@ -98,7 +99,7 @@ func (t *table) evictIdle() {
 
 // compile parses a stored value and opens its secrets.
 func (s *Store) compile(id events.Survey, in stored) *compiled {
-	c := &compiled{revision: in.revision}
+	c := &compiled{revision: in.revision, generation: in.generation}
 	e, err := s.endpoint(id, in)
 	if err != nil {
 		c.err = err

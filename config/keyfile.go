@@ -17,7 +17,7 @@ func LoadKeyring(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open key ring: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	if err := checkPrivate(f); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func placeKeyring(path string, k *Keyring, into func(temporary, path string) err
 	if err != nil {
 		return fmt.Errorf("create key ring: %w", err)
 	}
-	defer os.Remove(temporary) // after a rename it is gone already
+	defer func() { _ = os.Remove(temporary) }() // after a rename it is gone already
 	if err := into(temporary, path); err != nil {
 		return fmt.Errorf("create key ring: %w", err)
 	}
@@ -100,8 +100,7 @@ func writeDurably(dir string, b []byte) (string, error) {
 	}
 	_, werr := f.Write(b)
 	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		os.Remove(f.Name())
-		return "", err
+		return "", errors.Join(err, os.Remove(f.Name()))
 	}
 	return f.Name(), nil
 }

@@ -249,8 +249,7 @@ func TestSizes(t *testing.T) {
 func TestEverySettingHasAVariableAndAHelp(t *testing.T) {
 	var walk func(reflect.Type)
 	walk = func(s reflect.Type) {
-		for i := range s.NumField() {
-			f := s.Field(i)
+		for f := range s.Fields() {
 			if _, group := f.Tag.Lookup("embed"); group {
 				walk(f.Type)
 				continue

@@ -24,10 +24,11 @@ type shard struct {
 
 // stored is a copy of what the shard knows of a key.
 type stored struct {
-	key      string
-	revision uint64
-	kind     kind
-	value    []byte // packed
+	key        string
+	revision   uint64
+	generation uint32 // which pass has seen it: in a bucket made anew a revision may be another value
+	kind       kind
+	value      []byte // packed on the way in, as it was stored on the way out
 }
 
 // find gives the record of a key.

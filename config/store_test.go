@@ -146,6 +146,25 @@ func TestABucketMadeAnewIsNoticed(t *testing.T) {
 	})
 }
 
+// Only the time it was made tells this bucket from the one that was watched.
+func TestABucketMadeAnewThatLooksTheSameIsNoticed(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		write := func(host string) {
+			for _, survey := range []events.Survey{"s1", "s2", "s3"} {
+				w.put(survey, at(host))
+			}
+		}
+		write("old.example.com")
+		s := w.open()
+		time.Sleep(time.Second)
+		w.deleteBucket()
+		w.makeBucket()
+		write("new.example.com")
+		within(t, 2*time.Minute, "watched anew", func() bool { return hostOf(t, s, "s3") == "new.example.com:443" })
+		wantHost(t, s, "s1", "new.example.com:443")
+	})
+}
+
 func TestADeletedBucketKeepsWhatIsKnown(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.put("s1", at("a.example.com"))
@@ -243,7 +262,13 @@ func TestNATSAwayIsNotAMissingEndpoint(t *testing.T) {
 		w.put("s2", at("b.example.com"))
 		_, _, err = s.Target(t.Context(), "s2")
 		wantError(t, err, config.ErrUnavailable)
-		within(t, 30*time.Second, "back", func() bool { return hostOf(t, s, "s2") == "b.example.com:443" })
+		within(t, 30*time.Second, "back", func() bool {
+			_, _, err := s.Target(t.Context(), "s2")
+			if errors.Is(err, config.ErrNoEndpoint) {
+				t.Fatal("the store trusts a watch that has missed everything since it was connected last")
+			}
+			return err == nil
+		})
 		within(t, 30*time.Second, "current", func() bool { ok, _ := s.Current(); return ok })
 		w.put("s3", at("c.example.com"))
 		within(t, 30*time.Second, "follows", func() bool { return hostOf(t, s, "s3") == "c.example.com:443" })
@@ -497,7 +522,8 @@ func TestTheEditorListsAndStops(t *testing.T) {
 		if good != 599 || bad != 1 {
 			t.Errorf("%d good and %d bad endpoints, want 599 and 1", good, bad)
 		}
-		for range ed.List(t.Context()) {
+		for _, err := range ed.List(t.Context()) {
+			check(t, err)
 			break // the watch must end with the loop
 		}
 		w.deleteBucket()

@@ -76,7 +76,7 @@ func (t *table) get(id events.Survey) (stored, bool) {
 }
 
 func (t *table) copyOut(r record) stored {
-	out := stored{key: string(r.key()), revision: r.revision(), kind: r.kind()}
+	out := stored{key: string(r.key()), revision: r.revision(), generation: r.generation(), kind: r.kind()}
 	if out.kind == kindEndpoint {
 		out.value = t.packer.unpack(r.value())
 	}

@@ -55,6 +55,11 @@ func TestTheTableIsAMap(t *testing.T) {
 			"remove": func(t *rapid.T) { set(t, kindRemoved) },
 			"large":  func(t *rapid.T) { set(t, kindTooLarge) },
 			"begin":  func(*rapid.T) { table.begin() },
+			"late answer of another bucket": func(t *rapid.T) {
+				if table.set(table.generation.Load()-1, key.Draw(t, "key"), 99, kindEndpoint, []byte("late")) {
+					t.Fatal("it counts")
+				}
+			},
 			"sweep": func(t *rapid.T) {
 				var gone []string
 				for _, r := range table.sweep() {
