@@ -28,7 +28,7 @@ func (f Faults) Unwrap() []error { return f }
 func (f Faults) Hint() string {
 	var hints []string
 	for _, err := range f {
-		if h := hintOf(err); h != "" {
+		if h := Hint(err); h != "" {
 			hints = append(hints, h)
 		}
 	}
@@ -53,7 +53,8 @@ func (f Faults) err() error {
 	return f
 }
 
-func hintOf(err error) string {
+// Hint says what to do about an error, as far as something in it knows, or "".
+func Hint(err error) string {
 	if h, ok := errors.AsType[interface {
 		error
 		Hint() string
