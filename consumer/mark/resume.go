@@ -54,48 +54,69 @@ func (p ResumePoint) start(m *mark, s sight) (uint64, error) {
 // what an operator runs after an [Alarm]; running replicas notice by
 // themselves. It returns the next stream sequence that will be delivered.
 func Resume(ctx context.Context, js jetstream.JetStream, l layout.Layout, p ResumePoint) (uint64, error) {
-	k := New(js, l, zerolog.Nop())
-	kv, err := js.KeyValue(ctx, l.Names.State())
-	if err != nil {
-		return 0, fmt.Errorf("open bucket %s: %w", l.Names.State(), err)
-	}
-	m, _, err := readMark(ctx, kv)
+	r, err := prepare(ctx, js, l, p)
 	if err != nil {
 		return 0, err
 	}
-	stream, info, err := k.see(ctx)
-	if err != nil {
-		return 0, err
-	}
-	s := sightOf(stream, info)
-	start, err := p.start(m, s)
-	if err != nil {
-		return 0, err
-	}
-	if err := k.rewind(ctx, stream, info, start); err != nil {
+	if err := r.rewind(ctx); err != nil {
 		return 0, err
 	}
 	// The mark follows the consumer: a crash in between leaves the alarm, and
 	// the command can be run again.
-	if _, err := kv.Put(ctx, markKey, newMark(start-1, s.Created, time.Now()).encode()); err != nil {
+	if _, err := r.kv.Put(ctx, markKey, newMark(r.start-1, r.stream.Created, time.Now()).encode()); err != nil {
 		return 0, fmt.Errorf("write the mark: %w", err)
 	}
-	return start, nil
+	return r.start, nil
+}
+
+// Preview returns what [Resume] would, and changes nothing.
+func Preview(ctx context.Context, js jetstream.JetStream, l layout.Layout, p ResumePoint) (uint64, error) {
+	r, err := prepare(ctx, js, l, p)
+	if err != nil {
+		return 0, err
+	}
+	return r.start, nil
+}
+
+// resumption is a resume that has been worked out and not yet done.
+type resumption struct {
+	keeper *Keeper
+	kv     jetstream.KeyValue
+	stream *jetstream.StreamInfo
+	info   *jetstream.ConsumerInfo // nil when the consumer is missing
+	start  uint64
+}
+
+func prepare(ctx context.Context, js jetstream.JetStream, l layout.Layout, p ResumePoint) (*resumption, error) {
+	r := &resumption{keeper: New(js, l, zerolog.Nop())}
+	var err error
+	if r.kv, err = js.KeyValue(ctx, l.Names.State()); err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", l.Names.State(), err)
+	}
+	m, _, err := readMark(ctx, r.kv)
+	if err != nil {
+		return nil, err
+	}
+	if r.stream, r.info, err = r.keeper.see(ctx); err != nil {
+		return nil, err
+	}
+	r.start, err = p.start(m, sightOf(r.stream, r.info))
+	return r, err
 }
 
 // rewind sets the consumer's position. The server refuses a reset to before
 // where the consumer was created to start; then it is created anew.
-func (k *Keeper) rewind(ctx context.Context, stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo, start uint64) error {
-	name := k.layout.Names.Consumer()
-	if info != nil {
-		_, err := k.js.ResetConsumerToSequence(ctx, k.layout.Names.Stream(), name, start)
+func (r *resumption) rewind(ctx context.Context) error {
+	stream, name := r.stream.Config.Name, r.keeper.layout.Names.Consumer()
+	if r.info != nil {
+		_, err := r.keeper.js.ResetConsumerToSequence(ctx, stream, name, r.start)
 		if err == nil {
 			return nil
 		}
-		if err := k.js.DeleteConsumer(ctx, k.layout.Names.Stream(), name); err != nil {
-			return fmt.Errorf("delete consumer %s to create it at sequence %d: %w", name, start, err)
+		if err := r.keeper.js.DeleteConsumer(ctx, stream, name); err != nil {
+			return fmt.Errorf("delete consumer %s to create it at sequence %d: %w", name, r.start, err)
 		}
 	}
-	_, err := k.create(ctx, stream, start)
+	_, err := r.keeper.create(ctx, r.stream, r.start)
 	return err
 }

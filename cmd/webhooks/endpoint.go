@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/events"
+)
+
+// endpointCommand groups what is done with endpoints.
+type endpointCommand struct {
+	Set     endpointSet     `cmd:"" help:"Create an endpoint, or change what is given of one."`
+	Get     endpointGet     `cmd:"" help:"Show one endpoint."`
+	List    endpointList    `cmd:"" help:"List endpoints."`
+	Remove  endpointRemove  `cmd:"" aliases:"rm" help:"Remove an endpoint: nothing is owed to its survey afterwards."`
+	Enable  endpointEnable  `cmd:"" help:"Switch an endpoint on."`
+	Disable endpointDisable `cmd:"" help:"Switch an endpoint off."`
+	Test    endpointTest    `cmd:"" help:"Send a signed test event and show what came back."`
+}
+
+// endpointTarget is what every command on one endpoint takes.
+type endpointTarget struct {
+	connection `embed:""`
+	Survey     string `arg:"" name:"survey" help:"Survey id."`
+	rulesFlags `embed:""`
+}
+
+// rulesFlags are the rules an endpoint's URL is checked by; they should be the
+// service's own.
+type rulesFlags struct {
+	AllowInsecure bool `name:"allow-insecure-endpoints" env:"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS" help:"For development only: the endpoint may use http and be on this machine."`
+}
+
+func (r rulesFlags) rules() delivery.Rules { return delivery.Rules{AllowInsecure: r.AllowInsecure} }
+
+// editing is an open editor for one survey.
+type editing struct {
+	*session
+	*config.Editor
+	survey events.Survey
+}
+
+func (t endpointTarget) edit(ctx context.Context) (*editing, error) {
+	survey, err := events.ParseSurvey(t.Survey)
+	if err != nil {
+		return nil, usage{withHint("use letters, digits, - and _ ; see what there is with: webhooks endpoint list", "survey %q is not a valid id", t.Survey)}
+	}
+	s, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	kv, err := s.bucket(ctx, s.names.Endpoints())
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return &editing{session: s, Editor: config.NewEditor(kv, t.rules()), survey: survey}, nil
+}
+
+// current reads the endpoint; one that breaks the rules can still be changed.
+func (e *editing) current(ctx context.Context) (config.Endpoint, error) {
+	ep, err := e.Get(ctx, e.survey)
+	if errors.Is(err, config.ErrNoEndpoint) {
+		return config.Endpoint{}, withHint("create it with: webhooks endpoint set "+string(e.survey)+" --url https://…", "%w", err)
+	}
+	return ep, err
+}
+
+// conflict tells a person what a lost race means.
+func conflict(err error) error {
+	if errors.Is(err, config.ErrConflict) {
+		return withHint("look at it again with: webhooks endpoint get, then repeat the command if it still makes sense", "%w", err)
+	}
+	return err
+}
+
+// maxSecretFile is far above any secret, and far below what would hurt.
+const maxSecretFile = 4 << 10
+
+// readSecret reads a secret from a file or the standard input. The line end that
+// editors and echo leave behind is not part of it.
+func (w *world) readSecret(path string) (delivery.Secret, error) {
+	in := w.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return delivery.Secret{}, withHint("the file must exist and be readable; use - for the standard input", "read the secret: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxSecretFile))
+	if err != nil {
+		return delivery.Secret{}, fmt.Errorf("read the secret: %w", err)
+	}
+	secret, err := delivery.NewSecret(strings.TrimRight(string(b), "\r\n"))
+	if err != nil {
+		return delivery.Secret{}, usage{withHint("the file must hold the secret and nothing else", "read the secret from %s: %w", path, err)}
+	}
+	return secret, nil
+}
+
+// keyringFlags say where the key ring is.
+type keyringFlags struct {
+	Keyring string `name:"keyring" env:"WEBHOOKS_KEYRING" placeholder:"FILE" help:"Key ring that seals and opens secrets (default: keyring.json in the data folder)."`
+	DataDir string `name:"data-dir" env:"WEBHOOKS_DATA_DIR" default:"./webhooks-data" placeholder:"DIR" help:"Data folder of the service on this machine (default: ${default})."`
+}
+
+// load reads the service's key ring.
+func (k keyringFlags) load() (*config.Keyring, error) {
+	path := k.Keyring
+	if path == "" {
+		path = filepath.Join(k.DataDir, "keyring.json")
+	}
+	ring, err := config.LoadKeyring(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, withHint("start the service here first (webhooks run makes one), or name the service's own with --keyring or --data-dir", "there is no key ring at %s", path)
+	}
+	return ring, err
+}

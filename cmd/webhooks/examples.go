@@ -1,0 +1,44 @@
+package main
+
+// examples end the help of each command. Every one of them works as it stands,
+// against a `webhooks run` on the same machine.
+var examples = map[string]string{
+	"demo": `
+webhooks demo`,
+	"run": `
+webhooks run
+webhooks run --nats-url nats://nats.example.com:4222 --nats-creds webhooks.creds --keyring keyring.json
+NATS_URL=nats://nats.example.com:4222 webhooks run
+webhooks run --allow-insecure-endpoints            for development on this machine only`,
+	"provision": `
+webhooks provision --dry-run                       what would be created or changed
+webhooks provision
+webhooks provision --resume-from mark              after an alarm: go on where it stood`,
+	"endpoint set": `
+webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
+pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -
+webhooks endpoint set s1 --max-in-flight 4 --rate-per-second 10`,
+	"endpoint get": `
+webhooks endpoint get s1
+webhooks endpoint get s1 --json`,
+	"endpoint list": `
+webhooks endpoint list
+webhooks endpoint list --json | jq -r .url`,
+	"endpoint remove":  "webhooks endpoint remove s1",
+	"endpoint enable":  "webhooks endpoint enable s1",
+	"endpoint disable": "webhooks endpoint disable s1",
+	"endpoint test": `
+webhooks endpoint test s1
+webhooks endpoint test s1 --allow-insecure-endpoints`,
+	"publish": `
+webhooks publish response.json
+webhooks publish responses.ndjson                  one event a line; a JSON array works too
+cat response.json | webhooks publish -`,
+	"listen": `
+webhooks listen --secret-file secret.txt
+webhooks listen --status 503                       refuse everything
+webhooks listen --fail-first 2                     answer 503 twice, then 200
+webhooks listen --delay 4s
+webhooks listen --hang`,
+	"version": "webhooks version",
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/consumer/provision"
+	"github.com/popsee/webhooks/events"
+)
+
+// fail prints an error for a person and returns its exit code: the only place
+// that does either.
+func (w *world) fail(err error) int {
+	if errors.Is(err, errSilent) {
+		return exitFailure
+	}
+	fmt.Fprintf(w.errw, "error: %s\n", err)
+	if h := hintOf(err); h != "" {
+		fmt.Fprintf(w.errw, "hint: %s\n", h)
+	}
+	return codeOf(err)
+}
+
+// errSilent fails a command that has already said why.
+var errSilent = errors.New("failed, as said above")
+
+func codeOf(err error) int {
+	switch {
+	case errors.As(err, new(*mark.Alarm)):
+		return exitAlarm
+	case errors.As(err, new(*provision.Unfit)), errors.Is(err, config.ErrConflict):
+		return exitConflict
+	case errors.As(err, new(*bus.Unreachable)), errors.Is(err, context.DeadlineExceeded):
+		return exitUnreachable
+	case errors.As(err, new(usage)), errors.As(err, new(*events.BadEvent)), errors.Is(err, config.ErrInvalidEndpoint):
+		return exitUsage
+	default:
+		return exitFailure
+	}
+}
+
+// hintOf returns what an error says to do, if it does.
+func hintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}
+
+// hinted is an error with something to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func withHint(hint, format string, args ...any) error {
+	return hinted{fmt.Errorf(format, args...), hint}
+}
+
+func (h hinted) Hint() string  { return h.hint }
+func (h hinted) Unwrap() error { return h.error }

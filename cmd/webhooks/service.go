@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/cmd/webhooks/internal/admin"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/app"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/consumer/provision"
+	"github.com/popsee/webhooks/delivery"
+)
+
+// How long opening and closing may take.
+const (
+	openTime   = time.Minute      // one step of the start: a million endpoints load in ten seconds
+	finishTime = 25 * time.Second // what is in hand may finish; orchestrators kill after 30 s
+	closeTime  = 10 * time.Second
+	headerRoom = 16 << 10 // of max_payload, for headers
+)
+
+// insecureWarning is said wherever somebody looks while it is true.
+const insecureWarning = "UNSAFE: --allow-insecure-endpoints lets webhooks go to plain http, to this machine and to private networks; for development only"
+
+// service is the whole of `webhooks run`: it opens things in order and closes
+// them in reverse.
+type service struct {
+	settings config.Settings
+	log      zerolog.Logger
+	closers  app.Closers
+
+	embedded *natsd.Server // nil against an external NATS
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	layout   layout.Layout
+	keys     *config.Keyring
+	store    *config.Store
+	client   *delivery.Client
+	metrics  *prometheus.Registry
+	consumer *consumer.Consumer
+	ready    atomic.Pointer[consumer.Consumer] // set once everything is open
+	gone     chan error                        // the connection is closed for good
+}
+
+// openService opens everything. On an error what was opened is closed again.
+func openService(ctx context.Context, s config.Settings, log zerolog.Logger) (*service, error) {
+	v := &service{settings: s, log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
+	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// A straight list: each step needs the ones before it.
+	for _, step := range []func(context.Context) error{
+		v.openEmbedded, v.connect, v.openAdmin, v.openKeys, v.arrange, v.provision, v.openStore, v.openClient, v.openConsumer,
+	} {
+		if err := v.step(ctx, step); err != nil {
+			return nil, errors.Join(err, v.close())
+		}
+	}
+	return v, nil
+}
+
+func (v *service) step(ctx context.Context, open func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	return open(ctx)
+}
+
+func (v *service) close() error { return v.closers.Close() }
+
+// openEmbedded starts the server in the process when no NATS is given.
+func (v *service) openEmbedded(context.Context) error {
+	if v.settings.NATS.External() {
+		return nil
+	}
+	if err := v.settings.NATS.CheckUsed(); err != nil {
+		return usage{err}
+	}
+	e := v.settings.Embedded
+	s, err := natsd.Start(natsd.Options{DataDir: e.DataDir, Listen: e.Listen, MaxStore: int64(e.MaxStore), Log: v.log})
+	if err != nil {
+		return err
+	}
+	v.embedded = s
+	v.closers.Push("embedded NATS server", time.Minute, func(context.Context) error { return s.Shutdown() })
+	v.log.Info().Str("data", e.DataDir).Str("url", s.URL()).Stringer("max_store", e.MaxStore).
+		Msg("no NATS was given: started an embedded one, every write synced to disk")
+	return nil
+}
+
+func (v *service) connect(context.Context) error {
+	o := bus.Options{Name: "webhooks " + programVersion(), Log: v.log, Closed: v.lost}
+	if v.embedded != nil {
+		o.InProcess = v.embedded
+	}
+	nc, err := bus.Connect(v.settings.NATS, o)
+	if err != nil {
+		return err
+	}
+	v.nc = nc
+	v.closers.Push("NATS connection", closeTime, func(context.Context) error {
+		v.nc.SetClosedHandler(nil) // this close is meant
+		err := v.nc.FlushTimeout(time.Second)
+		v.nc.Close()
+		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrTimeout) {
+			return nil // NATS was away: nothing is in the buffer, see bus.Connect
+		}
+		return err
+	})
+	if v.js, err = jetstream.New(nc); err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	if v.embedded == nil {
+		v.log.Info().Str("server", nc.ConnectedUrlRedacted()).Str("cluster", nc.ConnectedClusterName()).Msg("connected to NATS")
+	}
+	return nil
+}
+
+// lost is called when the connection is gone for good, which its settings rule
+// out; the process must not go on pretending.
+func (v *service) lost(err error) {
+	select {
+	case v.gone <- fmt.Errorf("the NATS connection was closed for good: %w", cmpErr(err, nats.ErrConnectionClosed)):
+	default:
+	}
+}
+
+func cmpErr(err, fallback error) error {
+	if err == nil {
+		return fallback
+	}
+	return err
+}
+
+func (v *service) openAdmin(ctx context.Context) error {
+	if v.settings.Admin.Listen == "" {
+		return nil
+	}
+	o := admin.Options{
+		Listen: v.settings.Admin.Listen, Version: programVersion(), Metrics: v.metrics, Live: v.live, Ready: v.isReady,
+	}
+	if v.settings.Delivery.AllowInsecure {
+		o.Warnings = []string{insecureWarning}
+	}
+	s, err := admin.Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	v.closers.Push("admin listener", closeTime, s.Shutdown)
+	v.log.Info().Str("url", "http://"+s.Addr().String()).Msg("serving /livez, /readyz and /metrics")
+	return nil
+}
+
+func (v *service) live() error {
+	if c := v.ready.Load(); c != nil {
+		return c.Live()
+	}
+	return nil
+}
+
+func (v *service) isReady() error {
+	c := v.ready.Load()
+	switch {
+	case c == nil:
+		return errors.New("starting")
+	case v.nc.Status() != nats.CONNECTED:
+		return errors.New("NATS is away")
+	default:
+		return c.Ready()
+	}
+}
+
+func (v *service) openKeys(context.Context) error {
+	path, create := v.settings.KeyringPath()
+	var err error
+	switch {
+	case path == "":
+		v.log.Warn().Msg("no key ring: endpoints with a secret cannot be signed for and their events wait; give one with --keyring")
+	case create:
+		var created bool
+		if v.keys, created, err = config.LoadOrCreateKeyring(path); created {
+			v.log.Info().Str("file", path).Msg("made a key pair that endpoints' secrets are sealed with; keep a copy of it")
+		}
+	default:
+		v.keys, err = config.LoadKeyring(path)
+	}
+	return err
+}
+
+// arrange works out the layout from the settings and from what the server says
+// of itself, and refuses what cannot work.
+func (v *service) arrange(ctx context.Context) error {
+	l, err := arrange(ctx, v.js, v.settings)
+	if err != nil {
+		return err
+	}
+	v.layout = l
+	if v.settings.Delivery.AllowInsecure {
+		v.log.Warn().Msg(insecureWarning)
+	}
+	room := v.nc.MaxPayload() - headerRoom
+	if limit := int64(v.settings.Delivery.EventMaxBytes); limit > room {
+		return withHint(fmt.Sprintf("lower --event-max-bytes to %d, or raise max_payload on NATS", room),
+			"events of %d bytes do not fit: NATS takes messages of %d bytes, and headers need %d of them", limit, v.nc.MaxPayload(), headerRoom)
+	}
+	return nil
+}
+
+// arrange is the layout for settings on a server.
+func arrange(ctx context.Context, js jetstream.JetStream, s config.Settings) (layout.Layout, error) {
+	names, err := s.Bus.Names()
+	if err != nil {
+		return layout.Layout{}, usage{err}
+	}
+	info, err := js.AccountInfo(ctx)
+	if err != nil {
+		return layout.Layout{}, withHint("enable JetStream in the server's configuration, or check the account's permissions", "ask NATS for its JetStream account: %w", err)
+	}
+	l := layout.Layout{
+		Names: names, Replicas: s.Bus.ReplicaCount(js.Conn().ConnectedClusterName() != ""),
+		AckWait: s.Delivery.AckWait, History: s.Bus.History, StoreBytes: max(info.Limits.MaxStore, 0),
+	}
+	if l.StoreBytes == 0 && !s.NATS.External() {
+		l.StoreBytes = int64(s.Embedded.MaxStore)
+	}
+	return l, nil
+}
+
+func (v *service) provision(ctx context.Context) error {
+	report, err := provision.Run(ctx, v.js, v.layout, provision.Ensure, v.log)
+	for _, f := range report {
+		if f.Verdict == provision.Created {
+			v.log.Info().Str("name", f.Name).Msg("created " + f.Kind)
+		}
+	}
+	if errors.As(err, new(*mark.Alarm)) {
+		return nil // the consumer says it, stays, and goes on when a person has decided
+	}
+	return err
+}
+
+func (v *service) openStore(ctx context.Context) error {
+	started := time.Now()
+	s, err := config.Open(ctx, v.js, v.layout.Names.Endpoints(), config.StoreOptions{
+		Keys: v.keys, Rules: v.settings.Delivery.Rules(), Log: v.log,
+	})
+	if err != nil {
+		return err
+	}
+	v.store = s
+	v.closers.Push("endpoints", closeTime, func(context.Context) error { s.Close(); return nil })
+	v.log.Info().Int("endpoints", s.Len()).Dur("took", time.Since(started)).Msg("endpoints are in memory")
+	return nil
+}
+
+func (v *service) openClient(context.Context) error {
+	roots, err := caBundle(v.settings.Delivery.CABundle)
+	if err != nil {
+		return err
+	}
+	c, err := delivery.NewClient(delivery.Options{
+		Version: programVersion(), Rules: v.settings.Delivery.Rules(), RootCAs: roots, Own: v.ownAddresses(),
+	})
+	if err != nil {
+		return fmt.Errorf("set up the HTTP client: %w", err)
+	}
+	v.client = c
+	v.closers.Push("HTTP client", closeTime, func(context.Context) error { c.Close(); return nil })
+	return nil
+}
+
+func caBundle(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil //nolint:nilnil // nil is the system's pool
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA bundle: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, withHint("it must hold certificates in PEM form", "the CA bundle %s holds no certificate", path)
+	}
+	return pool, nil
+}
+
+// ownAddresses are our own listeners and NATS: no webhook may go there,
+// whatever is allowed.
+func (v *service) ownAddresses() []netip.AddrPort {
+	var own []netip.AddrPort
+	add := func(address string) {
+		if a, err := net.ResolveTCPAddr("tcp", address); address != "" && err == nil {
+			own = append(own, a.AddrPort())
+		}
+	}
+	add(v.settings.Admin.Listen)
+	if v.embedded != nil {
+		add(v.settings.Embedded.Listen)
+	}
+	for _, server := range append(v.nc.Servers(), v.nc.ConnectedUrl()) {
+		if u, err := url.Parse(server); err == nil {
+			add(u.Host)
+		}
+	}
+	return own
+}
+
+func (v *service) openConsumer(context.Context) error {
+	v.consumer = consumer.New(v.js, v.store, v.client, consumer.Options{
+		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
+		Log: v.log, Metrics: v.metrics,
+	})
+	v.ready.Store(v.consumer)
+	return nil
+}
+
+// run delivers until ctx ends, then finishes what is in hand. Two contexts, two
+// promises: ctx ends fetching; work, later, ends what is in hand.
+func (v *service) run(ctx context.Context) error {
+	fetch, stopFetching := context.WithCancelCause(ctx)
+	defer stopFetching(nil)
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	ended := make(chan error, 1)
+	go func() { ended <- v.consumer.Run(fetch, work) }()
+	select {
+	case err := <-ended:
+		return err
+	case err := <-v.gone:
+		stopFetching(err)
+		stopWork()
+		return errors.Join(err, <-ended)
+	case <-ctx.Done():
+	}
+	v.log.Info().Msg("stopping: what is in hand finishes first")
+	late := time.AfterFunc(finishTime, stopWork)
+	defer late.Stop()
+	return <-ended
+}
