@@ -23,8 +23,8 @@
 //	   └──direct get─────┘                                        revision, dropped when idle)
 //	      a miss while the watch may be behind
 //
-// The watch is never trusted for ever. It is compared with the bucket every few
-// minutes and after every reconnect, and begun again, with a diff of everything,
+// The watch is never trusted for ever. It is compared with the bucket every
+// minute and after every reconnect, and begun again, with a diff of everything,
 // when it was closed, when the bucket is another one, or when something is
 // missing. While it is not known to be current, "this survey has no endpoint"
 // is only said after the bucket itself has said so, because the event of a

@@ -18,15 +18,15 @@ type ConfigFile string
 // variable counts as not set. The environment is a parameter, so that nothing
 // but env decides, in tests as anywhere.
 func Options(env func(string) string) []kong.Option {
-	s := &sources{env: env, vars: map[string][]string{}}
+	s := &sources{env: env, vars: map[*kong.Flag][]string{}}
 	return []kong.Option{kong.PostBuild(s.takeOver), kong.Resolvers(s)}
 }
 
 // sources resolves flags that are not on the command line.
 type sources struct {
 	env  func(string) string
-	vars map[string][]string // flag -> its environment variables
-	file *file               // nil until looked for
+	vars map[*kong.Flag][]string // each command's settings -> their environment variables; a flag of the same name may be no setting
+	file *file                   // nil until looked for
 }
 
 // takeOver keeps kong from reading the process's environment by itself: it
@@ -34,7 +34,7 @@ type sources struct {
 func (s *sources) takeOver(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(n kong.Visitable, next kong.Next) error {
 		if f, ok := n.(*kong.Flag); ok && len(f.Tag.Envs) > 0 {
-			s.vars[f.Name] = f.Tag.Envs
+			s.vars[f] = f.Tag.Envs
 			f.Help = withVariables(f.Help, f.Tag.Envs)
 			f.Tag.Envs, f.Envs = nil, nil
 		}
@@ -48,7 +48,7 @@ func withVariables(help string, vars []string) string {
 
 // Resolve gives the value of a flag that the command line does not have.
 func (s *sources) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	vars, ours := s.vars[flag.Name]
+	vars, ours := s.vars[flag]
 	if !ours {
 		return nil, nil
 	}
@@ -70,12 +70,13 @@ func (s *sources) Validate(*kong.Application) error {
 		return nil
 	}
 	known := make([]string, 0, len(s.vars))
-	for name := range s.vars {
-		if name != configFlag {
-			known = append(known, name)
+	for flag := range s.vars {
+		if flag.Name != configFlag {
+			known = append(known, flag.Name)
 		}
 	}
 	slices.Sort(known)
+	known = slices.Compact(known)
 	return s.file.check(known)
 }
 
@@ -102,18 +103,19 @@ func (s *sources) open(ctx *kong.Context) (*file, error) {
 // path is the last --config of the command line, else what the environment
 // says.
 func (s *sources) path(ctx *kong.Context) string {
-	path := ""
-	for _, p := range ctx.Path {
-		if p.Flag != nil && p.Flag.Name == configFlag {
-			path = string(ctx.FlagValue(p.Flag).(ConfigFile))
+	for _, p := range slices.Backward(ctx.Path) {
+		if p.Flag != nil && p.Flag.Name == configFlag && !p.Resolved {
+			return string(ctx.FlagValue(p.Flag).(ConfigFile))
 		}
 	}
-	if path != "" {
-		return path
-	}
-	for _, name := range s.vars[configFlag] {
-		if v := s.env(name); v != "" {
-			return v
+	for flag, vars := range s.vars {
+		if flag.Name != configFlag {
+			continue
+		}
+		for _, name := range vars {
+			if v := s.env(name); v != "" {
+				return v
+			}
 		}
 	}
 	return ""

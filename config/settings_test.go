@@ -166,6 +166,40 @@ func TestBadFilesAreRefused(t *testing.T) {
 	}
 }
 
+// Commands have flags of their own that are called like a setting.
+func TestAFlagOfTheSameNameIsNoSetting(t *testing.T) {
+	var c struct {
+		Run struct {
+			config.Settings `embed:""`
+		} `cmd:""`
+		Demo struct {
+			config.Settings `embed:""`
+		} `cmd:""`
+		Set struct {
+			MaxInFlight int    `name:"max-in-flight"`
+			Config      string `name:"configuration"`
+		} `cmd:""`
+	}
+	env := map[string]string{"WEBHOOKS_MAX_IN_FLIGHT": "20", "WEBHOOKS_CONFIG": yamlFile(t, "max-in-flight: 10\nack-wait: 1m")}
+	for _, command := range []string{"run", "demo", "set"} {
+		options := append(config.Options(func(k string) string { return env[k] }), kong.Name("webhooks"))
+		k, err := kong.New(&c, options...)
+		check(t, err)
+		_, err = k.Parse([]string{command})
+		check(t, err)
+		run, demo, set := c.Run.Delivery, c.Demo.Delivery, c.Set.MaxInFlight
+		if set != 0 {
+			t.Errorf("%s: the command's own flag is %d", command, set)
+		}
+		if command == "run" && (run.MaxInFlight != 20 || run.AckWait != time.Minute) {
+			t.Errorf("run: %+v", run)
+		}
+		if command == "demo" && (demo.MaxInFlight != 20 || demo.AckWait != time.Minute) {
+			t.Errorf("demo: %+v", demo)
+		}
+	}
+}
+
 func TestAnEmptyFileChangesNothing(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "---\n"} {
 		if diff := cmp.Diff(mustParse(t, nil).Embedded, mustParse(t, nil, "--config", yamlFile(t, text)).Embedded); diff != "" {
