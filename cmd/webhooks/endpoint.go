@@ -29,7 +29,6 @@ type endpointCommand struct {
 type endpointTarget struct {
 	connection `embed:""`
 	Survey     string `arg:"" name:"survey" help:"Survey id."`
-	rulesFlags `embed:""`
 }
 
 // rulesFlags are the rules an endpoint's URL is checked by; they should be the
@@ -40,6 +39,10 @@ type rulesFlags struct {
 
 func (r rulesFlags) rules() delivery.Rules { return delivery.Rules{AllowInsecure: r.AllowInsecure} }
 
+// showing are the rules for looking at endpoints: one made for development is
+// shown as it is, and called insecure, rather than invalid.
+func showing() delivery.Rules { return delivery.Rules{AllowInsecure: true} }
+
 // editing is an open editor for one survey.
 type editing struct {
 	*session
@@ -47,7 +50,7 @@ type editing struct {
 	survey events.Survey
 }
 
-func (t endpointTarget) edit(ctx context.Context) (*editing, error) {
+func (t endpointTarget) edit(ctx context.Context, rules delivery.Rules) (*editing, error) {
 	survey, err := events.ParseSurvey(t.Survey)
 	if err != nil {
 		return nil, usage{withHint("use letters, digits, - and _ ; see what there is with: webhooks endpoint list", "survey %q is not a valid id", t.Survey)}
@@ -61,7 +64,7 @@ func (t endpointTarget) edit(ctx context.Context) (*editing, error) {
 		s.close()
 		return nil, err
 	}
-	return &editing{session: s, Editor: config.NewEditor(kv, t.rules()), survey: survey}, nil
+	return &editing{session: s, Editor: config.NewEditor(kv, rules), survey: survey}, nil
 }
 
 // current reads the endpoint; one that breaks the rules can still be changed.

@@ -11,6 +11,7 @@ import (
 
 type endpointSet struct {
 	endpointTarget `embed:""`
+	rulesFlags     `embed:""`
 	keyringFlags   `embed:""`
 
 	URL            string            `name:"url" placeholder:"URL" help:"Where the responses are sent; https."`
@@ -30,7 +31,7 @@ func (c *endpointSet) Run(w *world) error {
 	}
 	ctx, cancel := w.asking()
 	defer cancel()
-	e, err := c.edit(ctx)
+	e, err := c.edit(ctx, c.rules())
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery"
 )
 
 type endpointGet struct {
@@ -17,7 +18,7 @@ type endpointGet struct {
 func (c *endpointGet) Run(w *world) error {
 	ctx, cancel := w.asking()
 	defer cancel()
-	e, err := c.edit(ctx)
+	e, err := c.edit(ctx, showing())
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,6 @@ func (c *endpointGet) Run(w *world) error {
 
 type endpointList struct {
 	connection `embed:""`
-	rulesFlags `embed:""`
 	JSON       bool `name:"json" help:"Print JSON, one endpoint a line."`
 }
 
@@ -54,7 +54,7 @@ func (c *endpointList) Run(w *world) error {
 		return err
 	}
 	t := w.newTable("SURVEY", "STATE", "URL", "SECRETS", "CHANGED")
-	for ep, err := range config.NewEditor(kv, c.rules()).List(ctx) {
+	for ep, err := range config.NewEditor(kv, showing()).List(ctx) {
 		if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
 			return err
 		}
@@ -90,13 +90,17 @@ type endpointView struct {
 	Description   string            `json:"description,omitempty"`
 	Revision      uint64            `json:"revision"`
 	Changed       string            `json:"updated_at,omitempty"`
-	Invalid       string            `json:"invalid,omitempty"` // why it cannot be used as it is
+	Insecure      bool              `json:"insecure,omitempty"` // works only where the service allows insecure endpoints
+	Invalid       string            `json:"invalid,omitempty"`  // why it cannot be used as it is
 }
 
 func viewOf(ep config.Endpoint) endpointView {
 	v := endpointView{
 		Survey: string(ep.Survey), URL: ep.URL, Enabled: ep.Enabled, Secrets: len(ep.Secrets), MaxInFlight: ep.MaxInFlight,
 		RatePerSecond: ep.RatePerSecond, Description: ep.Description, Revision: ep.Revision, Headers: masked(ep.Headers),
+	}
+	if _, err := (delivery.Rules{}).CheckURL(ep.URL); err != nil {
+		v.Insecure = true
 	}
 	if !ep.UpdatedAt.IsZero() {
 		v.Changed = ep.UpdatedAt.UTC().Format(time.RFC3339)
@@ -124,14 +128,17 @@ func reasonOf(err error) string {
 }
 
 func (v endpointView) state() string {
+	state := "disabled"
 	switch {
 	case v.Invalid != "":
 		return "invalid"
 	case v.Enabled:
-		return "enabled"
-	default:
-		return "disabled"
+		state = "enabled"
 	}
+	if v.Insecure {
+		state += ", insecure"
+	}
+	return state
 }
 
 // print shows one endpoint, a field a line.

@@ -17,7 +17,7 @@ func (c *endpointDisable) Run(w *world) error { return c.turn(w, false) }
 func (t endpointTarget) turn(w *world, on bool) error {
 	ctx, cancel := w.asking()
 	defer cancel()
-	e, err := t.edit(ctx)
+	e, err := t.edit(ctx, showing())
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ type endpointRemove struct {
 func (c *endpointRemove) Run(w *world) error {
 	ctx, cancel := w.asking()
 	defer cancel()
-	e, err := c.edit(ctx)
+	e, err := c.edit(ctx, showing())
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 type endpointTest struct {
 	endpointTarget `embed:""`
+	rulesFlags     `embed:""`
 	keyringFlags   `embed:""`
 	CABundle       string `name:"ca-bundle" env:"WEBHOOKS_CA_BUNDLE" placeholder:"FILE" help:"Certificate authorities that the endpoint is checked against, instead of the system's."`
 	JSON           bool   `name:"json" help:"Print JSON."`
@@ -23,7 +24,7 @@ type endpointTest struct {
 func (c *endpointTest) Run(w *world) error {
 	ctx, cancel := w.asking()
 	defer cancel()
-	e, err := c.edit(ctx)
+	e, err := c.edit(ctx, showing())
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (c *endpointTest) send(ctx context.Context, e *editing, target *delivery.Ta
 
 // testEvent is an event like any other but for its id, which says what it is.
 func testEvent(names events.Names, survey events.Survey) (events.Event, error) {
-	now := time.Now().UTC()
+	now := time.Now().UTC().Truncate(time.Millisecond)
 	body, err := events.ResponseCompleted{
 		Timestamp: now, Origin: "test",
 		Survey: events.SurveyRef{ID: survey, Name: "Test event"},

@@ -44,15 +44,7 @@ func codeOf(err error) int {
 }
 
 // hintOf returns what an error says to do, if it does.
-func hintOf(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
-}
+func hintOf(err error) string { return config.Hint(err) }
 
 // hinted is an error with something to do about it.
 type hinted struct {

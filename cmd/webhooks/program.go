@@ -104,11 +104,19 @@ func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
 	if node == nil {
 		return nil
 	}
-	if e := examples[strings.TrimPrefix(node.FullPath(), "webhooks ")]; e != "" {
+	if e := examples[pathOf(node)]; e != "" {
 		_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n%s", indent(e))
 		return err
 	}
 	return nil
+}
+
+// pathOf names a command by its words alone: "endpoint set".
+func pathOf(n *kong.Node) string {
+	if n.Parent == nil || n.Parent.Type == kong.ApplicationNode {
+		return n.Name
+	}
+	return pathOf(n.Parent) + " " + n.Name
 }
 
 func indent(s string) string {
@@ -125,8 +133,9 @@ func (u usage) Hint() string {
 	if h := hintOf(u.error); h != "" {
 		return h
 	}
-	if parse, ok := errors.AsType[*kong.ParseError](u.error); ok && parse.Context != nil {
-		return "see: " + strings.TrimSpace("webhooks "+strings.TrimPrefix(parse.Context.Command(), "webhooks ")) + " --help"
+	parse, ok := errors.AsType[*kong.ParseError](u.error)
+	if ok && parse.Context != nil && parse.Context.Selected() != nil {
+		return "see: webhooks " + pathOf(parse.Context.Selected()) + " --help"
 	}
 	return "see: webhooks --help"
 }

@@ -146,6 +146,9 @@ func (p *provisioner) events(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("look at stream %s: %w", want.Name, err)
 	}
+	if want.MaxBytes < 0 {
+		want.MaxBytes = have.CachedInfo().Config.MaxBytes
+	}
 	ds := diffEvents(have.CachedInfo().Config, want)
 	p.found("stream", want.Name, ds, len(ds) > 0)
 	return nil
@@ -162,6 +165,9 @@ func (p *provisioner) stream(ctx context.Context, want jetstream.StreamConfig) e
 		})
 	case err != nil:
 		return fmt.Errorf("look at stream %s: %w", want.Name, err)
+	}
+	if want.MaxBytes < 0 { // the store's size is not known from here: whoever set a bound knew it
+		want.MaxBytes = have.CachedInfo().Config.MaxBytes
 	}
 	ds := diffOwn(have.CachedInfo().Config, want)
 	return p.settle("stream", want.Name, ds, func() error {

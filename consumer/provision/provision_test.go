@@ -79,6 +79,7 @@ func TestAnEmptyServerGetsEverythingAndASecondRunFindsItSame(t *testing.T) {
 	want(t, run(t, js, l, provision.Ensure), provision.Created)
 	want(t, run(t, js, l, provision.Ensure), provision.Same)
 	want(t, run(t, js, l, provision.Update), provision.Same)
+	want(t, run(t, js, layout.Layout{}, provision.Update), provision.Same) // asked from where the store's size is not known
 }
 
 func TestADryRunTouchesNothing(t *testing.T) {

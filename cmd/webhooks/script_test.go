@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the program a command of the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"webhooks": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
+			stop()
+			os.Exit(code)
+		},
+	})
+}
+
+// TestScripts runs testdata/script. Every script has ports of its own in NATS,
+// ADMIN and HOOK, and the commands wait-for and wait-ready.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error {
+			for _, name := range []string{"NATS", "ADMIN", "HOOK"} {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				e.Setenv(name, port)
+			}
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"wait-for":   waitFor,
+			"wait-ready": waitReady,
+		},
+	})
+}
+
+func freePort() (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// patience is how long a script waits for what a process in its background
+// should do within milliseconds.
+const patience = 30 * time.Second
+
+// waitFor waits until something listens on an address.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		c, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp", args[0])
+		if (err == nil) != neg {
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		}
+		if err == nil {
+			_ = c.Close()
+		}
+	}
+	ts.Fatalf("%s: nothing listens after %s", args[0], patience)
+}
+
+// waitReady waits until the service behind an admin address delivers.
+func waitReady(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if ready(args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("the service at %s is not ready after %s", args[0], patience)
+}
+
+func ready(admin string) bool {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+admin+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
