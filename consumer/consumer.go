@@ -92,7 +92,7 @@ type Consumer struct {
 	stopping atomic.Bool
 
 	reconnects uint64 // of the connection, when the mark was last looked at for one; owned by pull
-	handlers sync.WaitGroup
+	handlers   sync.WaitGroup
 }
 
 // New returns a consumer that does nothing until [Consumer.Run].

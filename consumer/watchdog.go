@@ -16,7 +16,9 @@ const stallAfter = 15 * time.Second
 
 // binding is the consumer's handle, kept between pulls because looking it up
 // costs a round trip.
-type binding struct{ cons atomic.Pointer[jetstream.Consumer] }
+type binding struct {
+	cons atomic.Pointer[jetstream.Consumer]
+}
 
 func (c *Consumer) bind(ctx context.Context) (jetstream.Consumer, error) {
 	if c.stalled(time.Now()) {

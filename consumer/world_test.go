@@ -44,7 +44,6 @@ type world struct {
 	published map[string]*published // by event id
 	log       *syncBuffer
 	seq       int
-	resent    bool // the story makes history be sent again on purpose
 }
 
 // published is one event the platform got an acknowledgement for.

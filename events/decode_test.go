@@ -240,9 +240,8 @@ func FuzzDecode(f *testing.F) {
 		if string(body) != before {
 			t.Fatal("the body was changed")
 		}
-		var bad *events.BadEvent
 		if err != nil {
-			if !errors.As(err, &bad) {
+			if _, ok := errors.AsType[*events.BadEvent](err); !ok {
 				t.Fatalf("%T is not a BadEvent", err)
 			}
 			return

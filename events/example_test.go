@@ -56,11 +56,13 @@ func ExamplePublisher_Publish() {
 		Response:  events.SurveyResponse{ID: "7c9e6679-7425-40de-944b-e07fc1f90ae7", Answers: []events.Answer{{QuestionID: "q1", Value: 9}}},
 	}.Encode()
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	receipt, err := events.NewPublisher(js, events.PublisherOptions{}).Publish(context.Background(), body)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Printf("stored in %s at sequence %d\n", receipt.Stream, receipt.Sequence)
 	// Output: stored in RESPONSES at sequence 1
@@ -83,7 +85,8 @@ func ExamplePublisher_PublishAll() {
 			}
 		})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Printf("%d published, %d refused\n", summary.Published, summary.Refused)
 	// Output:

@@ -77,8 +77,7 @@ func TestPublishRefusesBeforeAnythingIsSent(t *testing.T) {
 	js := bus(t)
 	stream(t, js)
 	_, err := events.NewPublisher(js, events.PublisherOptions{}).Publish(t.Context(), []byte(`{"event":1}`))
-	var bad *events.BadEvent
-	if !errors.As(err, &bad) {
+	if _, ok := errors.AsType[*events.BadEvent](err); !ok {
 		t.Errorf("got %v", err)
 	}
 	s, err := js.Stream(t.Context(), "RESPONSES")

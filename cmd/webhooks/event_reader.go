@@ -70,9 +70,8 @@ func (r *eventReader) end() {
 }
 
 func (r *eventReader) fail(err error) {
-	var syntax *jsontext.SyntacticError
 	offset := r.dec.InputOffset()
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		offset, err = syntax.ByteOffset, syntax.Err
 	}
 	r.err = usage{withHint("everything before this line was handled; give JSON: one event, an array of events, or an event a line",

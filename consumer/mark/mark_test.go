@@ -58,14 +58,14 @@ func TestJudge(t *testing.T) {
 		s    sight
 		want standing
 	}{
-		"nothing at all is the first start":                 {nil, sight{Created: born}, standingFirst},
-		"a consumer without a mark is adopted":              {nil, sight{Created: born, Consumer: true, Floor: 7}, standingAdopt},
-		"a mark without a consumer means it was deleted":    {&m, sight{Created: born}, standingMissing},
-		"a floor at the mark is fine":                       {&m, sight{Created: born, Consumer: true, Floor: 1000}, standingFine},
-		"a floor a few seconds back is a killed server":     {&m, sight{Created: born, Consumer: true, Floor: 950}, standingFine},
-		"a floor below that is lost state":                  {&m, sight{Created: born, Consumer: true, Floor: 949}, standingFallen},
-		"an emptied state is lost state":                    {&m, sight{Created: born, Consumer: true}, standingFallen},
-		"another creation time is another stream":           {&m, sight{Created: at(1), Consumer: true, Floor: 5000}, standingRecreated},
+		"nothing at all is the first start":                  {nil, sight{Created: born}, standingFirst},
+		"a consumer without a mark is adopted":               {nil, sight{Created: born, Consumer: true, Floor: 7}, standingAdopt},
+		"a mark without a consumer means it was deleted":     {&m, sight{Created: born}, standingMissing},
+		"a floor at the mark is fine":                        {&m, sight{Created: born, Consumer: true, Floor: 1000}, standingFine},
+		"a floor a few seconds back is a killed server":      {&m, sight{Created: born, Consumer: true, Floor: 950}, standingFine},
+		"a floor below that is lost state":                   {&m, sight{Created: born, Consumer: true, Floor: 949}, standingFallen},
+		"an emptied state is lost state":                     {&m, sight{Created: born, Consumer: true}, standingFallen},
+		"another creation time is another stream":            {&m, sight{Created: at(1), Consumer: true, Floor: 5000}, standingRecreated},
 		"another stream without a consumer is still another": {&m, sight{Created: at(1)}, standingRecreated},
 	} {
 		if got := judge(c.m, c.s); got != c.want {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -33,8 +34,8 @@ func (c *Closers) Push(name string, bound time.Duration, close func(ctx context.
 // than its bound is left behind and named.
 func (c *Closers) Close() error {
 	var errs []error
-	for i := len(c.stack) - 1; i >= 0; i-- {
-		if err := c.stack[i].run(); err != nil {
+	for _, opened := range slices.Backward(c.stack) {
+		if err := opened.run(); err != nil {
 			errs = append(errs, err)
 		}
 	}
