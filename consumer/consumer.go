@@ -134,7 +134,7 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 // decided.
 func (c *Consumer) firstLook(ctx context.Context) error {
 	err := c.look(ctx)
-	if err == nil || errors.As(err, new(*mark.Alarm)) || errors.Is(err, mark.ErrBusy) {
+	if err == nil || errors.As(err, new(*mark.Alarm)) || errors.Is(err, mark.ErrBusy) || ctx.Err() != nil {
 		return nil
 	}
 	return fmt.Errorf("start the live consumer: %w", err)

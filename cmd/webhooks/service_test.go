@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/events"
+)
+
+// owners is a receiver that counts what it accepted.
+type ownersServer struct {
+	mu       sync.Mutex // guards accepted
+	accepted map[string]int
+	delay    time.Duration
+}
+
+func (o *ownersServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	time.Sleep(o.delay) // a receiver that works, on a real socket
+	o.mu.Lock()
+	o.accepted[req.Header.Get(delivery.HeaderDelivery)]++
+	o.mu.Unlock()
+	_, _ = w.Write([]byte("thank you, your secret is planted-secret"))
+}
+
+func testSettings(dir string) config.Settings {
+	return config.Settings{
+		Embedded: config.EmbeddedSettings{DataDir: dir, MaxStore: 1 << 30},
+		Delivery: config.DeliverySettings{MaxInFlight: 200, AckWait: 30 * time.Second, EventMaxBytes: events.MaxBytes, AllowInsecure: true},
+	}
+}
+
+func open(t *testing.T, dir string, log zerolog.Logger) *service {
+	t.Helper()
+	v, err := openService(t.Context(), testSettings(dir), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// connect gives a survey a signed endpoint.
+func connect(t *testing.T, v *service, survey events.Survey, url, secret string) {
+	t.Helper()
+	s, err := delivery.NewSecret(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := v.keys.Seal(survey, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.store.Put(t.Context(), config.Endpoint{
+		Survey: survey, URL: url, Enabled: true, Secrets: []config.SealedSecret{sealed},
+		Headers: map[string]string{"Authorization": "Bearer planted-header"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func event(survey events.Survey, id string) []byte {
+	return fmt.Appendf(nil, `{"event":"response.completed","timestamp":"2024-01-22T12:00:00Z","survey":{"id":%q},"response":{"id":%q}}`, survey, id)
+}
+
+// TestAStopUnderLoadLosesNothingAndResendsNothing stops the service again and
+// again while events stream in, and starts it on the same data: every event is
+// accepted exactly once.
+func TestAStopUnderLoadLosesNothingAndResendsNothing(t *testing.T) {
+	const total, restarts = 2000, 4
+	dir := t.TempDir()
+	o := &ownersServer{accepted: map[string]int{}, delay: 5 * time.Millisecond}
+	server := httptest.NewServer(o)
+	defer server.Close()
+	published := 0
+	for range restarts {
+		v := open(t, dir, zerolog.Nop())
+		if published == 0 {
+			connect(t, v, "s1", server.URL, "planted-secret")
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- v.run(ctx) }()
+		pub := events.NewPublisher(v.js, events.PublisherOptions{})
+		for range total / restarts {
+			if _, err := pub.Publish(t.Context(), event("s1", fmt.Sprint("r", published))); err != nil {
+				t.Fatal(err)
+			}
+			published++
+		}
+		stop() // while many of them are in hand
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := v.close(); err != nil {
+			t.Error(err)
+		}
+	}
+	v := open(t, dir, zerolog.Nop())
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- v.run(ctx) }()
+	waitSettled(t, v)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := v.close(); err != nil {
+		t.Error(err)
+	}
+	for i := range published {
+		if n := o.accepted[fmt.Sprint("r", i)]; n != 1 {
+			t.Errorf("event r%d was accepted %d times", i, n)
+		}
+	}
+}
+
+func waitSettled(t *testing.T, v *service) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		c, err := v.js.Consumer(t.Context(), "RESPONSES", "webhooks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owed(c.CachedInfo()) == 0 {
+			return
+		}
+	}
+	t.Fatal("events still wait after a minute")
+}
+
+// TestNoSecretIsInAnythingAFullRunWrites plants secrets, runs the whole path with
+// deliveries that succeed and that fail, and searches the log, the metrics and
+// the data folder.
+func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
+	dir := t.TempDir()
+	var mu sync.Mutex
+	var log bytes.Buffer
+	v := open(t, dir, zerolog.New(writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return log.Write(p)
+	})).Level(zerolog.TraceLevel))
+	good := httptest.NewServer(&ownersServer{accepted: map[string]int{}})
+	defer good.Close()
+	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = fmt.Fprintf(w, "bad signature %s for planted-secret with %s", req.Header.Get(delivery.HeaderSignature), req.Header.Get("Authorization"))
+	}))
+	defer bad.Close()
+	connect(t, v, "s1", good.URL+"/planted-path", "planted-secret")
+	connect(t, v, "s2", bad.URL+"/planted-path", "whsec_cGxhbnRlZC1zZWNyZXQ=")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- v.run(ctx) }()
+	pub := events.NewPublisher(v.js, events.PublisherOptions{})
+	for i, survey := range []events.Survey{"s1", "s2", "s1"} {
+		if _, err := pub.Publish(t.Context(), event(survey, fmt.Sprint("r", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		mu.Lock()
+		n := strings.Count(log.String(), `"message":"attempt"`)
+		mu.Unlock()
+		if n >= 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the attempts were not made")
+		}
+	}
+	metrics := scrape(t, v)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := v.close(); err != nil {
+		t.Error(err)
+	}
+	assertNoSecret(t, "the log", log.Bytes())
+	assertNoSecret(t, "the metrics", metrics)
+	if bytes.Contains(log.Bytes(), []byte("planted-path")) {
+		t.Error("an endpoint's path is in the log")
+	}
+	searchFolder(t, dir)
+}
+
+// scrape reads the metrics as Prometheus does.
+func scrape(t *testing.T, v *service) []byte {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	promhttp.HandlerFor(v.metrics, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	return rec.Body.Bytes()
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// assertNoSecret searches for every planted secret, in the forms it could leak.
+func assertNoSecret(t *testing.T, where string, text []byte) {
+	t.Helper()
+	for _, secret := range []string{"planted-secret", "cGxhbnRlZC1zZWNyZXQ", "planted-header"} {
+		if bytes.Contains(text, []byte(secret)) {
+			t.Errorf("%s holds the secret %q", where, secret)
+		}
+	}
+}
+
+// searchFolder reads every file of the data folder. An owner's extra headers are
+// part of the endpoint and are stored as written; secrets are sealed.
+func searchFolder(t *testing.T, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		b, err := os.ReadFile(path)
+		for _, secret := range []string{"planted-secret", "cGxhbnRlZC1zZWNyZXQ"} {
+			if bytes.Contains(b, []byte(secret)) {
+				t.Errorf("%s holds the secret %q", path, secret)
+			}
+		}
+		return err
+	})
+	if err != nil || files < 5 {
+		t.Errorf("searched %d files: %v", files, err)
+	}
+}
+
+func TestReadinessTellsAnAlarmAndWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	v := open(t, dir, zerolog.Nop())
+	if err := v.js.DeleteStream(t.Context(), "RESPONSES"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.js.CreateStream(t.Context(), v.layout.Events()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- v.run(ctx) }()
+	for deadline := time.Now().Add(10 * time.Second); v.isReady() == nil || !strings.Contains(v.isReady().Error(), "another one"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("ready says %v", v.isReady())
+		}
+	}
+	if hint := hintOf(v.isReady()); !strings.Contains(hint, "webhooks provision --resume-from first") {
+		t.Errorf("the hint is %q", hint)
+	}
+	if v.live() != nil {
+		t.Error("an alarm is no reason to be restarted")
+	}
+	point, err := mark.ParseResumePoint("first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mark.Resume(t.Context(), v.js, v.layout, point); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); v.isReady() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready after the resume: %v", v.isReady())
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := v.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEventsLargerThanTheBusCanTakeAreRefusedAtTheStart(t *testing.T) {
+	s := testSettings(t.TempDir())
+	s.Delivery.EventMaxBytes = 8 << 20
+	_, err := openService(t.Context(), s, zerolog.Nop())
+	if err == nil || !strings.Contains(hintOf(err), "--event-max-bytes") {
+		t.Errorf("got %v", err)
+	}
+}
