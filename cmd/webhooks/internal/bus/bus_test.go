@@ -1,0 +1,150 @@
+package bus_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
+	"github.com/popsee/webhooks/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func serve(t *testing.T, o server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+func connect(s config.NATSSettings) (*nats.Conn, error) {
+	return bus.Connect(s, bus.Options{Name: "test", Log: zerolog.Nop()})
+}
+
+func wantConnected(t *testing.T, s config.NATSSettings) {
+	t.Helper()
+	nc, err := connect(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Error(err)
+	}
+	nc.Close()
+}
+
+func TestEveryWayToSayWhoOneIs(t *testing.T) {
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := user.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := user.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seedFile := filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(seedFile, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("nobody in particular", func(t *testing.T) {
+		wantConnected(t, config.NATSSettings{URL: serve(t, server.Options{}).ClientURL()})
+	})
+	t.Run("user and password", func(t *testing.T) {
+		s := serve(t, server.Options{Username: "me", Password: "sesame"})
+		wantConnected(t, config.NATSSettings{URL: s.ClientURL(), User: "me", Password: "sesame"})
+	})
+	t.Run("token", func(t *testing.T) {
+		s := serve(t, server.Options{Authorization: "token"})
+		wantConnected(t, config.NATSSettings{URL: s.ClientURL(), User: "token"})
+	})
+	t.Run("nkey", func(t *testing.T) {
+		s := serve(t, server.Options{Nkeys: []*server.NkeyUser{{Nkey: public}}})
+		wantConnected(t, config.NATSSettings{URL: s.ClientURL(), NKey: seedFile})
+	})
+	t.Run("a context of the NATS command line", func(t *testing.T) {
+		s := serve(t, server.Options{Username: "me", Password: "sesame"})
+		home := t.TempDir()
+		t.Setenv("XDG_CONFIG_HOME", home)
+		dir := filepath.Join(home, "nats", "context")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "mine.json"), []byte(`{"url":"`+s.ClientURL()+`","user":"me","password":"sesame"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		wantConnected(t, config.NATSSettings{Context: "mine"})
+	})
+}
+
+func TestWhatGoesWrongIsSaidWithoutThePassword(t *testing.T) {
+	s := serve(t, server.Options{Username: "me", Password: "other"})
+	taken := s.Addr().String()
+	for name, c := range map[string]struct {
+		s    config.NATSSettings
+		hint string
+	}{
+		"wrong password": {config.NATSSettings{URL: s.ClientURL(), User: "me", Password: "sesame"}, "check the credentials"},
+		"password in the URL": {
+			config.NATSSettings{URL: "nats://me:sesame@" + taken}, "check the credentials",
+		},
+		"nothing there":      {config.NATSSettings{URL: "nats://me:sesame@127.0.0.1:1"}, "is it running?"},
+		"no such creds file": {config.NATSSettings{URL: s.ClientURL(), Creds: "missing.creds"}, "readable by this user"},
+		"no such context":    {config.NATSSettings{Context: "missing"}, "nats context ls"},
+	} {
+		_, err := connect(c.s)
+		var u *bus.Unreachable
+		if !errors.As(err, &u) || !strings.Contains(u.Hint(), c.hint) || strings.Contains(err.Error()+u.Hint(), "sesame") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestTheConnectionComesBackAndPublishesNothingBlindly(t *testing.T) {
+	s := serve(t, server.Options{})
+	port := s.Addr().String()
+	nc, err := connect(config.NATSSettings{URL: "nats://" + port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	back := nc.StatusChanged(nats.CONNECTED)
+	away := nc.StatusChanged(nats.RECONNECTING)
+	s.Shutdown()
+	s.WaitForShutdown()
+	<-away
+	if err := nc.Publish("x", nil); err == nil {
+		t.Error("a publish while NATS is away is kept silently")
+	}
+	_, portNumber, _ := strings.Cut(port, ":")
+	var n int
+	for _, d := range portNumber {
+		n = 10*n + int(d-'0')
+	}
+	serve(t, server.Options{Port: n})
+	<-back
+}
