@@ -19,7 +19,7 @@ type Options struct {
 	Own            []netip.AddrPort // our own listeners, refused whatever Rules allow; an unspecified address = every one of this machine
 	Timeout        time.Duration    // for a whole attempt; 0 = 5 s
 	MaxIdle        int              // kept connections in all; 0 = 4096
-	MaxIdlePerHost int              // kept connections to one host; 0 = 64, the most attempts an endpoint has at once
+	MaxIdlePerHost int              // kept connections to one host; 0 = 1024: thousands of endpoints may share one, and churn costs a third of the rate
 
 	// DialContext replaces dialling, resolver and guard and all, for receivers in memory. nil = the guarded dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -28,7 +28,7 @@ type Options struct {
 func (o Options) version() string        { return either(o.Version, "dev") }
 func (o Options) timeout() time.Duration { return either(o.Timeout, 5*time.Second) }
 func (o Options) maxIdle() int           { return either(o.MaxIdle, 4096) }
-func (o Options) maxIdlePerHost() int    { return either(o.MaxIdlePerHost, 64) }
+func (o Options) maxIdlePerHost() int    { return either(o.MaxIdlePerHost, 1024) }
 
 func either[T comparable](value, otherwise T) T {
 	var zero T
