@@ -100,6 +100,11 @@ func emptiedState(t *testing.T, w *world, damage func(*testing.T, string)) {
 	if err == nil || !strings.Contains(err.Error(), "state was lost") {
 		t.Errorf("ready says %v, want the alarm", err)
 	}
+	alarm, err := mark.Check(t.Context(), w.js, w.layout)
+	must(t, err)
+	if alarm == nil || !strings.Contains(alarm.Hint(), "webhooks provision --resume-from mark") {
+		t.Errorf("the check says %v", alarm)
+	}
 	point, err := mark.ParseResumePoint("mark")
 	must(t, err)
 	next, err := mark.Resume(t.Context(), w.js, w.layout, point)

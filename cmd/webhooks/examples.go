@@ -14,6 +14,9 @@ webhooks run --allow-insecure-endpoints            for development on this machi
 webhooks provision --dry-run                       what would be created or changed
 webhooks provision
 webhooks provision --resume-from mark              after an alarm: go on where it stood`,
+	"status": `
+webhooks status
+webhooks status --json`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -

@@ -35,6 +35,7 @@ type commands struct {
 	Demo      demoCommand      `cmd:"" help:"See it work: NATS, receivers, events and deliveries in one process."`
 	Run       runCommand       `cmd:"" help:"Run the service."`
 	Provision provisionCommand `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
+	Status    statusCommand    `cmd:"" help:"Show how things stand."`
 	Endpoint  endpointCommand  `cmd:"" help:"Where a survey's responses are sent."`
 	Publish   publishCommand   `cmd:"" help:"Publish completed responses."`
 	Listen    listenCommand    `cmd:"" help:"Receive webhooks on this machine, to develop against."`
