@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs the interpreters that the receivers' tests need and that are missing:
+# PHP, Ruby, Node.js and Python 3, as Debian packages (needs root). Does nothing
+# when all are there. What cannot be installed is listed as NOT RUN, and the exit
+# is 1: the tests never skip quietly.
+set -u
+
+# command:package
+wanted=(php:php-cli ruby:ruby node:nodejs python3:python3)
+
+missing=()
+for pair in "${wanted[@]}"; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "set-up: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then
+  apt-get update -q >/dev/null 2>&1 || echo "set-up: the package lists could not be updated"
+  for package in "${missing[@]}"; do
+    apt-get install -q -y --no-install-recommends "$package" >/dev/null 2>&1 || echo "set-up: $package could not be installed"
+  done
+else
+  echo "set-up: needs Debian's apt-get and root; install ${missing[*]} yourself"
+fi
+
+failed=0
+for pair in "${wanted[@]}"; do
+  if ! command -v "${pair%%:*}" >/dev/null 2>&1; then
+    echo "NOT RUN: the ${pair%%:*} receiver, because ${pair##*:} could not be installed"
+    failed=1
+  fi
+done
+exit $failed
