@@ -23,6 +23,8 @@ type endpointCommand struct {
 	Enable  endpointEnable  `cmd:"" help:"Switch an endpoint on."`
 	Disable endpointDisable `cmd:"" help:"Switch an endpoint off."`
 	Test    endpointTest    `cmd:"" help:"Send a signed test event and show what came back."`
+
+	RotateSecret endpointRotateSecret `cmd:"" name:"rotate-secret" help:"Give an endpoint a new secret, with an overlap."`
 }
 
 // endpointTarget is what every command on one endpoint takes.
@@ -116,15 +118,20 @@ type keyringFlags struct {
 	DataDir string `name:"data-dir" env:"WEBHOOKS_DATA_DIR" default:"./webhooks-data" placeholder:"DIR" help:"Data folder of the service on this machine (default: ${default})."`
 }
 
+// path is where the ring is.
+func (k keyringFlags) path() string {
+	if k.Keyring != "" {
+		return k.Keyring
+	}
+	return filepath.Join(k.DataDir, "keyring.json")
+}
+
 // load reads the service's key ring.
 func (k keyringFlags) load() (*config.Keyring, error) {
-	path := k.Keyring
-	if path == "" {
-		path = filepath.Join(k.DataDir, "keyring.json")
-	}
+	path := k.path()
 	ring, err := config.LoadKeyring(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, withHint("start the service here first (webhooks run makes one), or name the service's own with --keyring or --data-dir", "there is no key ring at %s", path)
+		return nil, withHint("start the service here first (webhooks run makes one), or name the service's own with --keyring or --data-dir; for a NATS of your own make one with: webhooks keys generate --keyring FILE", "there is no key ring at %s", path)
 	}
 	return ring, err
 }

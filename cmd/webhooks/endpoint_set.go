@@ -1,34 +1,27 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 
 	"github.com/popsee/webhooks/config"
-	"github.com/popsee/webhooks/delivery"
 )
 
 type endpointSet struct {
 	endpointTarget `embed:""`
 	rulesFlags     `embed:""`
 	keyringFlags   `embed:""`
+	secretFlags    `embed:""`
 
-	URL            string            `name:"url" placeholder:"URL" help:"Where the responses are sent; https."`
-	SecretFile     string            `name:"secret-file" placeholder:"FILE" help:"File with the secret that signs the requests, or - for the standard input; replaces every secret there is."`
-	GenerateSecret bool              `name:"generate-secret" help:"Make a secret and print it once."`
-	Header         map[string]string `name:"header" placeholder:"NAME=VALUE" help:"Extra request header; replaces those there are."`
-	MaxInFlight    *int              `name:"max-in-flight" placeholder:"N" help:"Most requests at a time; 0 means no limit of the owner's."`
-	RatePerSecond  *float64          `name:"rate-per-second" placeholder:"N" help:"Most requests a second; 0 means no limit of the owner's."`
-	Description    *string           `name:"description" placeholder:"TEXT" help:"For people."`
-	JSON           bool              `name:"json" help:"Print JSON."`
+	URL           string            `name:"url" placeholder:"URL" help:"Where the responses are sent; https."`
+	Header        map[string]string `name:"header" placeholder:"NAME=VALUE" help:"Extra request header; replaces those there are."`
+	MaxInFlight   *int              `name:"max-in-flight" placeholder:"N" help:"Most requests at a time; 0 means no limit of the owner's."`
+	RatePerSecond *float64          `name:"rate-per-second" placeholder:"N" help:"Most requests a second; 0 means no limit of the owner's."`
+	Description   *string           `name:"description" placeholder:"TEXT" help:"For people."`
+	JSON          bool              `name:"json" help:"Print JSON."`
 }
 
 // Run creates or changes the endpoint, comparing before it sets.
 func (c *endpointSet) Run(w *world) error {
-	if c.SecretFile != "" && c.GenerateSecret {
-		return usage{errors.New("--secret-file and --generate-secret: only one of them")}
-	}
 	ctx, cancel := w.asking()
 	defer cancel()
 	e, err := c.edit(ctx, c.rules())
@@ -79,37 +72,10 @@ func (c *endpointSet) apply(w *world, ep *config.Endpoint) error {
 	if c.Description != nil {
 		ep.Description = *c.Description
 	}
-	secret, err := c.secret(w)
-	if err != nil || secret.IsZero() {
+	sealed, err := c.seal(w, c.keyringFlags, ep.Survey)
+	if err != nil || sealed == nil {
 		return err
 	}
-	keys, err := c.load()
-	if err != nil {
-		return err
-	}
-	sealed, err := keys.Seal(ep.Survey, secret)
-	if err != nil {
-		return err
-	}
-	ep.Secrets = []config.SealedSecret{sealed}
+	ep.Secrets = []config.SealedSecret{*sealed}
 	return nil
-}
-
-// secret is the new secret; the zero one when none was given.
-func (c *endpointSet) secret(w *world) (delivery.Secret, error) {
-	switch {
-	case c.SecretFile != "":
-		return w.readSecret(c.SecretFile)
-	case c.GenerateSecret:
-		// 24 random bytes in the form Standard Webhooks recommends.
-		b := make([]byte, 24)
-		if _, err := rand.Read(b); err != nil {
-			return delivery.Secret{}, err
-		}
-		text := "whsec_" + base64.StdEncoding.EncodeToString(b)
-		w.printf("secret (shown once, give it to the receiver): %s\n", text)
-		return delivery.NewSecret(text)
-	default:
-		return delivery.Secret{}, nil
-	}
 }

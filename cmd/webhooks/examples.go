@@ -30,6 +30,12 @@ webhooks endpoint list --json | jq -r .url`,
 	"endpoint remove":  "webhooks endpoint remove s1",
 	"endpoint enable":  "webhooks endpoint enable s1",
 	"endpoint disable": "webhooks endpoint disable s1",
+	"endpoint rotate-secret": `
+webhooks endpoint rotate-secret s1 --generate-secret
+webhooks endpoint rotate-secret s1 --secret-file new.txt --overlap 1h`,
+	"keys generate": "webhooks keys generate --keyring keyring.json",
+	"keys list":     "webhooks keys list --keyring keyring.json",
+	"keys public":   "webhooks keys public --keyring keyring.json > public.json",
 	"endpoint test": `
 webhooks endpoint test s1
 webhooks endpoint test s1 --allow-insecure-endpoints`,

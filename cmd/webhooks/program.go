@@ -37,6 +37,7 @@ type commands struct {
 	Provision provisionCommand `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
 	Status    statusCommand    `cmd:"" help:"Show how things stand."`
 	Endpoint  endpointCommand  `cmd:"" help:"Where a survey's responses are sent."`
+	Keys      keysCommand      `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
 	Publish   publishCommand   `cmd:"" help:"Publish completed responses."`
 	Listen    listenCommand    `cmd:"" help:"Receive webhooks on this machine, to develop against."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

@@ -191,7 +191,7 @@ func (v *service) openKeys(context.Context) error {
 	var err error
 	switch {
 	case path == "":
-		v.log.Warn().Msg("no key ring: endpoints with a secret cannot be signed for and their events wait; give one with --keyring")
+		v.log.Warn().Msg("no key ring: endpoints with a secret cannot be signed for and their events wait; make one with `webhooks keys generate` and give it with --keyring")
 	case create:
 		var created bool
 		if v.keys, created, err = config.LoadOrCreateKeyring(path); created {
