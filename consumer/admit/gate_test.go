@@ -1,0 +1,248 @@
+package admit
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// enter asks without waiting: its context has ended.
+func enter(g *Gate, survey, host string, l Limit) (*Ticket, Refusal) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return g.Enter(ctx, events.Survey(survey), host, l)
+}
+
+// fill takes n tickets, which must all be there.
+func fill(t *testing.T, g *Gate, survey, host string, n int) []*Ticket {
+	t.Helper()
+	var tickets []*Ticket
+	for i := range n {
+		ticket, refusal := enter(g, survey, host, Limit{})
+		if ticket == nil {
+			t.Fatalf("ticket %d of %d was refused: %s", i+1, n, refusal)
+		}
+		tickets = append(tickets, ticket)
+	}
+	return tickets
+}
+
+func wantRefused(t *testing.T, g *Gate, survey, host string, l Limit, want Refusal) {
+	t.Helper()
+	if ticket, got := enter(g, survey, host, l); ticket != nil || got != want {
+		t.Errorf("%s: got %q, want %q", survey, got, want)
+	}
+}
+
+func TestAnEndpointStartsWithEightAndGainsOneAFullWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		first := fill(t, g, "s", "h", 8)
+		wantRefused(t, g, "s", "h", Limit{}, Full)
+		for _, ticket := range first {
+			ticket.Leave(Won)
+		}
+		fill(t, g, "s", "h", 9)
+		wantRefused(t, g, "s", "h", Limit{}, Full)
+	})
+}
+
+func TestTheBudgetStopsAtSixtyFourAndIsHalvedByAFailure(t *testing.T) {
+	b := newBudget()
+	for range 10_000 {
+		b.won()
+	}
+	if b.size != 64 {
+		t.Errorf("after many wins the budget is %d, want 64", b.size)
+	}
+	for _, want := range []int{32, 16, 8, 4, 2, 1, 1} {
+		if b.lost(false); b.size != want {
+			t.Errorf("after a failure the budget is %d, want %d", b.size, want)
+		}
+	}
+}
+
+func TestFiveFailuresInARowOrOneTimeOutFailTheEndpointOnce(t *testing.T) {
+	b := newBudget()
+	for i := 1; i <= 6; i++ {
+		if failing := b.lost(false); failing != (i == 5) {
+			t.Errorf("failure %d says failing %v", i, failing)
+		}
+	}
+	b.won()
+	if !b.lost(true) {
+		t.Error("a time-out after a 2xx does not fail the endpoint")
+	}
+	if b.lost(true) {
+		t.Error("a second time-out says it again")
+	}
+}
+
+func TestOurOwnFaultsCountForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		for range 20 {
+			if fill(t, g, "s", "h", 1)[0].Leave(Neither) {
+				t.Fatal("the endpoint fails by our own fault")
+			}
+		}
+		fill(t, g, "s", "h", 8)
+	})
+}
+
+func TestASlowAttemptHoldsBackItsEndpointAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		slow := fill(t, g, "slow", "h", 1)[0]
+		time.Sleep(oldAfter + time.Millisecond)
+		wantRefused(t, g, "slow", "h", Limit{}, Slow)
+		fill(t, g, "other", "h", 1)
+		slow.Leave(TimeOut)
+		fill(t, g, "slow", "h", 1)
+	})
+}
+
+func TestASuspectHostGetsOneProbeAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		var slow []*Ticket
+		for i := range hostOld {
+			slow = append(slow, fill(t, g, fmt.Sprint("slow", i), "shared", 1)...)
+		}
+		fill(t, g, "fresh", "shared", 1)
+		time.Sleep(oldAfter)
+		g.Sweep(time.Now())
+		probe := fill(t, g, "a", "shared", 1)[0]
+		wantRefused(t, g, "b", "shared", Limit{}, Suspect)
+		fill(t, g, "b", "another host", 1)
+		probe.Leave(Won)
+		fill(t, g, "b", "shared", 1)[0].Leave(Won)
+		for _, ticket := range slow {
+			ticket.Leave(TimeOut)
+		}
+		fill(t, g, "c", "shared", 2) // suspect no more
+	})
+}
+
+func TestWhenOldAttemptsHoldAQuarterOnlyTheVouchedForEnter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(40)
+		fill(t, g, "good", "h0", 1)[0].Leave(Won)
+		for i := range 10 {
+			fill(t, g, fmt.Sprint("slow", i), fmt.Sprint("h", i), 1)
+		}
+		time.Sleep(oldAfter)
+		g.Sweep(time.Now())
+		if g.Old() != 10 {
+			t.Fatalf("%d old attempts, want 10", g.Old())
+		}
+		wantRefused(t, g, "unknown", "hx", Limit{}, Crowded)
+		fill(t, g, "good", "h0", 1)[0].Leave(Neither)
+		time.Sleep(recent)
+		wantRefused(t, g, "good", "h0", Limit{}, Crowded)
+	})
+}
+
+func TestAnOwnersLimitsAreHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		fill(t, g, "s", "h", 2)
+		wantRefused(t, g, "s", "h", Limit{InFlight: 2}, Limited)
+
+		for range 10 {
+			ticket, refusal := enter(g, "paced", "h", Limit{PerSecond: 10})
+			if ticket == nil {
+				t.Fatalf("refused within its rate: %s", refusal)
+			}
+			ticket.Leave(Won)
+		}
+		wantRefused(t, g, "paced", "h", Limit{PerSecond: 10}, Limited)
+		time.Sleep(100 * time.Millisecond)
+		ticket, _ := enter(g, "paced", "h", Limit{PerSecond: 10})
+		if ticket == nil {
+			t.Error("refused although a token came")
+		}
+	})
+}
+
+func TestAFewEventsWaitTheirTurnAndNoLongerThanASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		held := fill(t, g, "s", "h", 8)
+		got := make(chan Refusal, 2)
+		for range 2 {
+			go func() {
+				_, refusal := g.Enter(t.Context(), "s", "h", Limit{})
+				got <- refusal
+			}()
+		}
+		synctest.Wait()
+		held[0].Leave(Won)
+		if refusal := <-got; refusal != "" {
+			t.Errorf("the first in the queue was refused: %s", refusal)
+		}
+		start := time.Now()
+		if refusal := <-got; refusal != Full && refusal != Slow {
+			t.Errorf("the second got %q, want a refusal", refusal)
+		}
+		if waited := time.Since(start); waited != queueWait {
+			t.Errorf("it waited %s, want %s", waited, queueWait)
+		}
+	})
+}
+
+func TestTheQueueIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		fill(t, g, "s", "h", 8)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range queueLength {
+			go func() { _, _ = g.Enter(ctx, "s", "h", Limit{}) }()
+		}
+		synctest.Wait()
+		start := time.Now()
+		if _, refusal := g.Enter(t.Context(), "s", "h", Limit{}); refusal != Full || time.Since(start) != 0 {
+			t.Errorf("got %q after %s, want full at once", refusal, time.Since(start))
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestIdleEndpointsAndHostsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		for i := range 1000 {
+			fill(t, g, fmt.Sprint("s", i), fmt.Sprint("h", i), 1)[0].Leave(Won)
+		}
+		time.Sleep(idleAfter + time.Second)
+		g.Sweep(time.Now())
+		for i := range g.shards {
+			if n := len(g.shards[i].endpoints) + len(g.hosts[i].hosts); n != 0 {
+				t.Errorf("shard %d remembers %d", i, n)
+			}
+		}
+	})
+}
+
+func BenchmarkEnterLeave(b *testing.B) {
+	g := NewGate(2000)
+	surveys := make([]events.Survey, 1000)
+	for i := range surveys {
+		surveys[i] = events.Survey(fmt.Sprint("s", i))
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			ticket, refusal := g.Enter(b.Context(), surveys[i%len(surveys)], "h", Limit{})
+			if ticket == nil {
+				b.Fatal(refusal)
+			}
+			ticket.Leave(Won)
+		}
+	})
+}
