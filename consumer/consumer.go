@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/delivery"
@@ -76,13 +77,15 @@ type Consumer struct {
 	sender    Sender
 	o         Options
 
-	slots    *slots
-	inflight *inflight
-	mark     *mark.Keeper
-	metrics  *metrics
-	unsent   later // acknowledgements NATS was away for
-	returns  later // what is given back once no pull of ours is open that would only bring it again
-	binding  binding
+	slots     *slots
+	inflight  *inflight
+	mark      *mark.Keeper
+	metrics   *metrics
+	dead      *deadletters.Store
+	deadQuiet *quiet
+	unsent    later // acknowledgements NATS was away for
+	returns   later // what is given back once no pull of ours is open that would only bring it again
+	binding   binding
 
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
 	received atomic.Int64 // when a message last arrived, Unix ns
@@ -99,11 +102,13 @@ type Consumer struct {
 func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) *Consumer {
 	c := &Consumer{
 		js: js, endpoints: endpoints, sender: sender, o: o,
-		slots:    newSlots(o.slots()),
-		inflight: newInflight(),
-		metrics:  newMetrics(o.metrics()),
-		mark:     mark.New(js, o.Layout, o.Log),
-		hurry:    make(chan struct{}, 1),
+		slots:     newSlots(o.slots()),
+		inflight:  newInflight(),
+		metrics:   newMetrics(o.metrics()),
+		mark:      mark.New(js, o.Layout, o.Log),
+		dead:      deadletters.New(js, o.Layout.Names),
+		deadQuiet: newQuiet(o.Log),
+		hurry:     make(chan struct{}, 1),
 	}
 	return c
 }

@@ -11,7 +11,7 @@ const (
 	actAck    action = iota // nothing more is owed
 	actLeave                // unacknowledged: the server delivers it again after AckWait
 	actReturn               // given back at once, so that another replica takes it now
-	actBury                 // it can never be delivered
+	actBury                 // it can never be delivered: it becomes a dead letter
 )
 
 // decide is the only place that chooses what becomes of a message. stopping

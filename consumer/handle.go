@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -37,7 +38,7 @@ func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
 		c.metrics.reacked.Inc()
 		c.ack(msg)
 	case entryFresh:
-		c.finish(f, meta, c.consider(ctx, work, msg, meta))
+		c.finish(work, f, meta, c.consider(ctx, work, msg, meta))
 	}
 }
 
@@ -45,12 +46,12 @@ func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
 func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (end conclusion) {
 	defer func() {
 		if p := recover(); p != nil {
-			end = c.panicked(p, meta)
+			end = c.panicked(p, msg, meta)
 		}
 	}()
 	e, err := c.o.Layout.Names.DecodeMax(msg.Subject(), msg.Headers(), msg.Data(), c.o.maxBytes())
 	if err != nil {
-		return c.refuse(err, meta)
+		return c.refuse(err, msg, meta)
 	}
 	target, _, err := c.endpoints.Target(work, e.Survey)
 	if err != nil {
@@ -59,7 +60,13 @@ func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *
 	// The waits between tries end when the replica is told to stop; an attempt
 	// that has begun may finish.
 	a := ride(ctx, func(n int) delivery.Attempt { return c.attempt(work, target, e, meta, n) })
-	return conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
+	end = conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
+	if end.action == actBury {
+		end.letter = c.letterOf(string(a.Reason), msg, meta)
+		end.letter.Survey, end.letter.EventID, end.letter.Detail, end.letter.Attempts = e.Survey, e.ID, a.Detail, a.Number
+		end.letter.First, end.letter.Last = a.Started, a.Started
+	}
+	return end
 }
 
 // attempt sends one request and tells of it.
@@ -73,14 +80,16 @@ func (c *Consumer) attempt(work context.Context, t *delivery.Target, e events.Ev
 }
 
 // refuse ends an event that can never be delivered as it is.
-func (c *Consumer) refuse(err error, meta *jetstream.MsgMetadata) conclusion {
+func (c *Consumer) refuse(err error, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
 	var bad *events.BadEvent
 	if !errors.As(err, &bad) {
 		bad = &events.BadEvent{Reason: events.Malformed, Detail: err.Error()}
 	}
 	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Stringer("reason", bad.Reason).Int64("offset", bad.Offset).
-		Str("detail", bad.Detail).Msg("event refused: it can never be delivered; its bytes stay in the stream at this sequence")
-	return conclusion{action: actBury, outcome: outcomeDead, why: fmt.Sprintf("%s at byte %d", bad.Reason, bad.Offset)}
+		Str("detail", bad.Detail).Msg("event refused: it can never be delivered, and becomes a dead letter")
+	letter := c.letterOf(bad.Reason.String(), msg, meta)
+	letter.Detail = fmt.Sprintf("byte %d: %s", bad.Offset, bad.Detail)
+	return conclusion{action: actBury, outcome: outcomeDead, letter: letter}
 }
 
 // withoutTarget ends an event whose endpoint is not there, or cannot be known.
@@ -93,12 +102,24 @@ func (c *Consumer) withoutTarget(err error, e events.Event, meta *jetstream.MsgM
 	return conclusion{action: actLeave, outcome: outcomeLeft}
 }
 
-// panicked keeps the process alive when the handling of one event did not.
-func (c *Consumer) panicked(p any, meta *jetstream.MsgMetadata) conclusion {
+// panicked keeps the process alive when the handling of one event did not, and
+// keeps that event from doing it again.
+func (c *Consumer) panicked(p any, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
 	c.metrics.panics.Inc()
-	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).
-		Msg("panic while handling an event; the event waits")
-	return conclusion{action: actLeave, outcome: outcomeLeft}
+	stack := string(debug.Stack())
+	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Str("panic", fmt.Sprint(p)).Str("stack", stack).
+		Msg("panic while handling an event; it becomes a dead letter")
+	letter := c.letterOf(string(delivery.ReasonPanic), msg, meta)
+	letter.Detail, letter.Stack = fmt.Sprint(p), stack
+	return conclusion{action: actBury, outcome: outcomeDead, letter: letter}
+}
+
+// letterOf is the dead letter of a message of the event stream. The survey and
+// the id are read from what cannot be decoded as far as they can be.
+func (c *Consumer) letterOf(reason string, msg jetstream.Msg, meta *jetstream.MsgMetadata) *deadletters.Letter {
+	return &deadletters.Letter{
+		Reason: reason, Survey: c.o.Layout.Names.SubjectSurvey(msg.Subject()), Source: meta.Sequence.Stream, Published: meta.Timestamp, Body: msg.Data(),
+	}
 }
 
 func outcomeOf(v delivery.Verdict) string {

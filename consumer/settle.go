@@ -1,22 +1,28 @@
 package consumer
 
 import (
+	"context"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/deadletters"
 )
 
 // conclusion is what was decided about a message, and how it is counted.
 type conclusion struct {
 	action  action
-	outcome string // one of the outcomes of the events counter
-	why     string // the reason given to Term
+	outcome string              // one of the outcomes of the events counter
+	letter  *deadletters.Letter // what to bury, with actBury
 }
 
 // finish settles a message as decided. What is settled is remembered before the
 // acknowledgement is sent, so that a redelivery that overtakes it is not sent
 // to the endpoint again.
-func (c *Consumer) finish(f *flight, meta *jetstream.MsgMetadata, end conclusion) {
+func (c *Consumer) finish(work context.Context, f *flight, meta *jetstream.MsgMetadata, end conclusion) {
+	if end.action == actBury {
+		end = c.bury(work, end)
+	}
 	if end.outcome == outcomeDelivered {
 		c.metrics.delivered(meta.Timestamp)
 	} else {
@@ -28,13 +34,23 @@ func (c *Consumer) finish(f *flight, meta *jetstream.MsgMetadata, end conclusion
 		c.ack(f.handle())
 	case actBury:
 		c.inflight.settle(f.seq)
-		c.settle(func() error { return f.handle().TermWithReason(end.why) })
+		c.settle(func() error { return f.handle().TermWithReason(end.letter.Reason + ": now a dead letter") })
 	case actReturn:
 		c.inflight.leave(f.seq)
 		c.returns.add(func() error { return f.handle().Nak() })
 	case actLeave:
 		c.inflight.leave(f.seq)
 	}
+}
+
+// bury stores the dead letter. Until the stream has confirmed it nothing is let
+// go: the message comes again, and is buried again.
+func (c *Consumer) bury(work context.Context, end conclusion) conclusion {
+	if err := c.dead.Bury(work, *end.letter); err != nil {
+		c.deadQuiet.warn(err, "a dead letter could not be stored; its event waits")
+		return conclusion{action: actLeave, outcome: outcomeLeft}
+	}
+	return end
 }
 
 func (c *Consumer) ack(msg jetstream.Msg) { c.settle(msg.Ack) }

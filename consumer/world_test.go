@@ -44,6 +44,7 @@ type world struct {
 	published map[string]*published // by event id
 	log       *syncBuffer
 	seq       int
+	wrap      func(consumer.Sender) consumer.Sender // around each replica's client; nil leaves it as it is
 }
 
 // published is one event the platform got an acknowledgement for.
@@ -248,7 +249,11 @@ func (w *world) tryStart() (*replica, error) {
 	}); err != nil {
 		return nil, err
 	}
-	r.consumer = consumer.New(js, r.store, r.client, consumer.Options{Layout: w.layout, Slots: 100, Log: log})
+	var sender consumer.Sender = r.client
+	if w.wrap != nil {
+		sender = w.wrap(sender)
+	}
+	r.consumer = consumer.New(js, r.store, sender, consumer.Options{Layout: w.layout, Slots: 100, Log: log})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())
 	r.stop, r.kill = stop, kill
@@ -349,7 +354,7 @@ func (w *world) wantSettled() {
 }
 
 // checkInvariants stops every replica and looks at each published event: it was
-// accepted, or its survey never had a webhook, or it can never be delivered, or
+// accepted, or its survey never had a webhook, or it is a dead letter, or
 // the server still has it for us. Nothing is in neither place. And no receiver
 // ever saw bytes other than those published, or a wrong signature.
 func (w *world) checkInvariants() {
@@ -357,12 +362,12 @@ func (w *world) checkInvariants() {
 	for _, r := range w.replicas {
 		r.leave()
 	}
-	waiting := w.unsettled()
+	waiting, buried := w.unsettled(), w.buried()
 	for id, p := range w.published {
 		accepted := w.internet.at(p.survey).accepted(id)
 		switch {
-		case accepted > 0 || p.malformed || slices.Contains(waiting, p.seq):
-		case w.hasWebhook(p.survey):
+		case accepted > 0 || slices.Contains(buried, p.seq) || slices.Contains(waiting, p.seq):
+		case p.malformed || w.hasWebhook(p.survey):
 			w.t.Errorf("event %s (sequence %d) is lost: neither accepted nor waiting", id, p.seq)
 		}
 	}
@@ -370,6 +375,15 @@ func (w *world) checkInvariants() {
 	if strings.Contains(w.log.String(), "secret of ") {
 		w.t.Error("a secret reached the log")
 	}
+}
+
+// buried returns the stream sequences of all dead letters.
+func (w *world) buried() []uint64 {
+	var seqs []uint64
+	for _, l := range w.letters() {
+		seqs = append(seqs, l.Source)
+	}
+	return seqs
 }
 
 func (w *world) hasWebhook(survey string) bool {

@@ -138,3 +138,17 @@ func (n Names) AttemptsSubject(shard int) string {
 
 // ReplayConsumer is the durable of a replay.
 func (n Names) ReplayConsumer(id string) string { return "webhooks-replay-" + id }
+
+// SubjectSurvey is the survey an event's subject names; empty when it names
+// none that is valid. It serves where the body cannot be read.
+func (n Names) SubjectSurvey(subject string) Survey {
+	rest, ok := strings.CutPrefix(subject, n.subject(base)+".")
+	if !ok {
+		return ""
+	}
+	survey, err := ParseSurvey(rest)
+	if err != nil {
+		return ""
+	}
+	return survey
+}
