@@ -33,6 +33,15 @@ webhooks endpoint list --json | jq -r .url`,
 	"endpoint rotate-secret": `
 webhooks endpoint rotate-secret s1 --generate-secret
 webhooks endpoint rotate-secret s1 --secret-file new.txt --overlap 1h`,
+	"dead-letters list": `
+webhooks dead-letters list --survey s1 --since 24h
+webhooks dead-letters list --reason malformed --json`,
+	"dead-letters show": `
+webhooks dead-letters show 17
+webhooks dead-letters show 17 --raw > event.json`,
+	"dead-letters purge": `
+webhooks dead-letters purge --reason malformed --dry-run
+webhooks dead-letters purge 17 18`,
 	"keys generate": "webhooks keys generate --keyring keyring.json",
 	"keys list":     "webhooks keys list --keyring keyring.json",
 	"keys public":   "webhooks keys public --keyring keyring.json > public.json",

@@ -32,15 +32,16 @@ Exit codes: 0 done, 1 failed, 2 bad usage or settings, 3 NATS not reachable, 4 c
 
 // commands is the whole command line.
 type commands struct {
-	Demo      demoCommand      `cmd:"" help:"See it work: NATS, receivers, events and deliveries in one process."`
-	Run       runCommand       `cmd:"" help:"Run the service."`
-	Provision provisionCommand `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
-	Status    statusCommand    `cmd:"" help:"Show how things stand."`
-	Endpoint  endpointCommand  `cmd:"" help:"Where a survey's responses are sent."`
-	Keys      keysCommand      `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
-	Publish   publishCommand   `cmd:"" help:"Publish completed responses."`
-	Listen    listenCommand    `cmd:"" help:"Receive webhooks on this machine, to develop against."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Demo        demoCommand        `cmd:"" help:"See it work: NATS, receivers, events and deliveries in one process."`
+	Run         runCommand         `cmd:"" help:"Run the service."`
+	Provision   provisionCommand   `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
+	Status      statusCommand      `cmd:"" help:"Show how things stand."`
+	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
+	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
+	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
+	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
+	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // world is what a command may touch of the process.

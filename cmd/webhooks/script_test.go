@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 )
@@ -44,7 +46,8 @@ func (l leakChecked) Run() int {
 }
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
-// ADMIN and HOOK, and the commands wait-for and wait-ready.
+// ADMIN and HOOK, and the commands wait-for, wait-ready,
+// wait-settled and raw-publish.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -60,8 +63,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"wait-for":   waitFor,
-			"wait-ready": waitReady,
+			"wait-for":     waitFor,
+			"wait-ready":   waitReady,
+			"wait-settled": waitSettledTo,
+			"raw-publish":  rawPublish,
 		},
 	})
 }
@@ -117,4 +122,32 @@ func ready(admin string) bool {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+// rawPublish publishes bytes as they are, as a publisher in another language may.
+func rawPublish(ts *testscript.TestScript, _ bool, args []string) {
+	nc, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	ts.Check(err)
+	_, err = js.Publish(context.Background(), args[1], []byte(args[2]))
+	ts.Check(err)
+}
+
+// waitSettledTo waits until the service has settled every event up to a sequence.
+func waitSettledTo(ts *testscript.TestScript, _ bool, args []string) {
+	nc, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		c, err := js.Consumer(context.Background(), "RESPONSES", "webhooks")
+		ts.Check(err)
+		if fmt.Sprint(c.CachedInfo().AckFloor.Stream) == args[1] {
+			return
+		}
+	}
+	ts.Fatalf("not settled to %s after %s", args[1], patience)
 }
