@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -99,6 +101,89 @@ func TestEveryWayToSayWhoOneIs(t *testing.T) {
 		}
 		wantConnected(t, config.NATSSettings{Context: "mine"})
 	})
+}
+
+// TestTLSAndMutualTLS connects to a server that shows a certificate of an
+// authority of its own, and to one that also wants to see the client's.
+func TestTLSAndMutualTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca := newAuthority(t, dir)
+	cert, key := ca.issue(t, dir, "server")
+	clientCert, clientKey := ca.issue(t, dir, "client")
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config1 := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	mutual := config1.Clone()
+	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool
+	plain := serve(t, server.Options{TLSConfig: config1, TLSTimeout: 5})
+	both := serve(t, server.Options{TLSConfig: mutual, TLSTimeout: 5})
+	wantConnected(t, config.NATSSettings{URL: plain.ClientURL(), CA: ca.file})
+	wantConnected(t, config.NATSSettings{URL: both.ClientURL(), CA: ca.file, Cert: clientCert, Key: clientKey})
+	if _, err := connect(config.NATSSettings{URL: plain.ClientURL()}); err == nil {
+		t.Error("a certificate of an unknown authority is taken")
+	}
+	if _, err := connect(config.NATSSettings{URL: both.ClientURL(), CA: ca.file}); err == nil {
+		t.Error("connected without the certificate the server wants")
+	}
+}
+
+// TestACredentialsFile connects with a JWT to a server in operator mode.
+func TestACredentialsFile(t *testing.T) {
+	operator, err := nkeys.CreateOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := nkeys.CreateAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operatorKey, _ := operator.PublicKey()
+	accountKey, _ := account.PublicKey()
+	userKey, _ := user.PublicKey()
+	claims := jwt.NewOperatorClaims(operatorKey)
+	operatorJWT, err := claims.Encode(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted, err := jwt.DecodeOperatorClaims(operatorJWT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accountJWT, err := jwt.NewAccountClaims(accountKey).Encode(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	userJWT, err := jwt.NewUserClaims(userKey).Encode(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := user.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds, err := jwt.FormatUserConfig(userJWT, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "user.creds")
+	if err := os.WriteFile(file, creds, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	resolver := &server.MemAccResolver{}
+	if err := resolver.Store(accountKey, accountJWT); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, server.Options{TrustedOperators: []*jwt.OperatorClaims{trusted}, AccountResolver: resolver})
+	wantConnected(t, config.NATSSettings{URL: s.ClientURL(), Creds: file})
+	if _, err := connect(config.NATSSettings{URL: s.ClientURL()}); err == nil {
+		t.Error("connected without credentials")
+	}
 }
 
 func TestWhatGoesWrongIsSaidWithoutThePassword(t *testing.T) {
