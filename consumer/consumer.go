@@ -14,6 +14,7 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/delivery"
@@ -33,6 +34,19 @@ type Sender interface {
 	Send(ctx context.Context, t *delivery.Target, e events.Event, m delivery.Meta) delivery.Attempt
 }
 
+// History remembers what was tried and what was settled without a try. Neither
+// call may block: they stand in the hot path.
+type History interface {
+	Attempt(seq uint64, a delivery.Attempt)
+	Settled(kind deliverylog.Kind, survey events.Survey, seq uint64)
+}
+
+// noHistory forgets everything.
+type noHistory struct{}
+
+func (noHistory) Attempt(uint64, delivery.Attempt)                {}
+func (noHistory) Settled(deliverylog.Kind, events.Survey, uint64) {}
+
 // Options are the choices of a [Consumer]. The zero value works.
 type Options struct {
 	Layout       layout.Layout
@@ -41,6 +55,7 @@ type Options struct {
 	PullExpires  time.Duration         // how long one pull stays open, and so how long a stop may wait for it; 0 means 1 s
 	MarkInterval time.Duration         // how often the mark is looked at; 0 means 1 s
 	Log          zerolog.Logger        // the zero logger is silent
+	History      History               // the delivery log; nil remembers nothing
 	Metrics      prometheus.Registerer // where the metrics are registered; nil means nowhere
 }
 
@@ -100,6 +115,9 @@ type Consumer struct {
 
 // New returns a consumer that does nothing until [Consumer.Run].
 func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) *Consumer {
+	if o.History == nil {
+		o.History = noHistory{}
+	}
 	c := &Consumer{
 		js: js, endpoints: endpoints, sender: sender, o: o,
 		slots:     newSlots(o.slots()),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -75,6 +76,7 @@ func (c *Consumer) attempt(work context.Context, t *delivery.Target, e events.Ev
 	number := int(meta.NumDelivered) - 1 + n
 	a := c.sender.Send(work, t, e, delivery.Meta{Number: number})
 	c.metrics.attempted(a)
+	c.o.History.Attempt(meta.Sequence.Stream, a)
 	c.o.Log.Info().Uint64("seq", meta.Sequence.Stream).EmbedObject(a).Msg("attempt")
 	return a
 }
@@ -95,6 +97,7 @@ func (c *Consumer) refuse(err error, msg jetstream.Msg, meta *jetstream.MsgMetad
 // withoutTarget ends an event whose endpoint is not there, or cannot be known.
 func (c *Consumer) withoutTarget(err error, e events.Event, meta *jetstream.MsgMetadata) conclusion {
 	if errors.Is(err, config.ErrNoEndpoint) {
+		c.o.History.Settled(deliverylog.KindNoWebhook, e.Survey, meta.Sequence.Stream)
 		return conclusion{action: actAck, outcome: outcomeNoEndpoint}
 	}
 	c.o.Log.Warn().Err(err).Uint64("seq", meta.Sequence.Stream).Str("survey", string(e.Survey)).

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/deliverylog"
 )
 
 // conclusion is what was decided about a message, and how it is counted.
@@ -50,6 +51,7 @@ func (c *Consumer) bury(work context.Context, end conclusion) conclusion {
 		c.deadQuiet.warn(err, "a dead letter could not be stored; its event waits")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
+	c.o.History.Settled(deliverylog.KindDead, end.letter.Survey, end.letter.Source)
 	return end
 }
 

@@ -24,7 +24,11 @@ const (
 func hidden(u *url.URL, s TargetSpec) []string {
 	var hide []string
 	for _, secret := range s.Secrets {
-		hide = append(hide, secret.Secret.text(), strings.TrimPrefix(secret.Secret.text(), standardPrefix))
+		if secret.Secret.IsZero() {
+			continue // refused by the caller
+		}
+		// A receiver that decodes a whsec_ secret may print the key itself.
+		hide = append(hide, secret.Secret.text(), strings.TrimPrefix(secret.Secret.text(), standardPrefix), (*secret.Secret.keys).standard)
 	}
 	maybe := []string{u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery}
 	for _, values := range u.Query() {

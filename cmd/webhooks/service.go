@@ -24,6 +24,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
@@ -56,6 +57,7 @@ type service struct {
 	store    *config.Store
 	client   *delivery.Client
 	metrics  *prometheus.Registry
+	history  *deliverylog.Log
 	consumer *consumer.Consumer
 	ready    atomic.Pointer[consumer.Consumer] // set once everything is open
 	gone     chan error                        // the connection is closed for good
@@ -67,7 +69,7 @@ func openService(ctx context.Context, s config.Settings, log zerolog.Logger) (*s
 	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A straight list: each step needs the ones before it.
 	for _, step := range []func(context.Context) error{
-		v.openEmbedded, v.connect, v.openAdmin, v.openKeys, v.arrange, v.provision, v.openStore, v.openClient, v.openConsumer,
+		v.openEmbedded, v.connect, v.openAdmin, v.openKeys, v.arrange, v.provision, v.openStore, v.openClient, v.openHistory, v.openConsumer,
 	} {
 		if err := v.step(ctx, step); err != nil {
 			return nil, errors.Join(err, v.close())
@@ -321,10 +323,33 @@ func (v *service) ownAddresses() []netip.AddrPort {
 	return own
 }
 
+// openHistory starts writing the delivery log; its close writes what is left.
+func (v *service) openHistory(ctx context.Context) error {
+	v.history = deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: replicaName(), Log: v.log, Metrics: v.metrics})
+	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- v.history.Run(writing) }()
+	v.closers.Push("delivery log", closeTime, func(ctx context.Context) error {
+		stop()
+		return errors.Join(<-done, v.history.Flush(ctx))
+	})
+	return nil
+}
+
+// replicaName tells replicas apart for people: the host's name, which an
+// orchestrator makes unique, and the process.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
 func (v *service) openConsumer(context.Context) error {
 	v.consumer = consumer.New(v.js, v.store, v.client, consumer.Options{
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
-		Log: v.log, Metrics: v.metrics,
+		Log: v.log, Metrics: v.metrics, History: v.history,
 	})
 	v.ready.Store(v.consumer)
 	return nil
