@@ -16,6 +16,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/events"
 )
 
 // TestMain makes the program a command of the scripts.
@@ -47,7 +50,7 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled and raw-publish.
+// wait-settled, wait-attempts and raw-publish.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -63,10 +66,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"wait-for":     waitFor,
-			"wait-ready":   waitReady,
-			"wait-settled": waitSettledTo,
-			"raw-publish":  rawPublish,
+			"wait-for":      waitFor,
+			"wait-ready":    waitReady,
+			"wait-settled":  waitSettledTo,
+			"wait-attempts": waitAttempts,
+			"raw-publish":   rawPublish,
 		},
 	})
 }
@@ -133,6 +137,26 @@ func rawPublish(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = js.Publish(context.Background(), args[1], []byte(args[2]))
 	ts.Check(err)
+}
+
+// waitAttempts waits until the delivery log holds so many attempts.
+func waitAttempts(ts *testscript.TestScript, _ bool, args []string) {
+	nc, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		n := 0
+		for _, err := range deliverylog.Read(context.Background(), js, events.Names{}, deliverylog.Filter{Kinds: []deliverylog.Kind{deliverylog.KindAttempt}}) {
+			ts.Check(err)
+			n++
+		}
+		if fmt.Sprint(n) == args[1] {
+			return
+		}
+	}
+	ts.Fatalf("the delivery log does not hold %s attempts after %s", args[1], patience)
 }
 
 // waitSettledTo waits until the service has settled every event up to a sequence.
