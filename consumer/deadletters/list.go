@@ -222,7 +222,7 @@ func (p *pages) give(msg jetstream.Msg, f Filter, yield func(Letter, error) bool
 		return yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
 	}
 	if p.read++; meta.Sequence.Consumer != p.read {
-		yield(Letter{}, errors.New("read dead letters: the connection was lost in between: list them again"))
+		yield(Letter{}, errCut)
 		return false
 	}
 	if meta.Sequence.Stream > p.end || f.ended(meta.Timestamp) {
@@ -245,8 +245,13 @@ func (p *pages) silent(ctx context.Context, yield func(Letter, error) bool) bool
 	switch {
 	case err != nil:
 		yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
+	case info.Delivered.Consumer > p.read:
+		yield(Letter{}, errCut)
 	case info.NumPending > 0:
 		yield(Letter{}, errors.New("read dead letters: the server does not answer"))
 	}
 	return false
 }
+
+// errCut says that letters were on their way and did not come.
+var errCut = errors.New("read dead letters: the connection was lost in between, not all were read: begin again")

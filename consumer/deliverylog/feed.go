@@ -23,7 +23,6 @@ const (
 // message is one of the log's.
 type message struct {
 	seq    uint64
-	stored time.Time
 	header nats.Header
 	data   []byte
 }
@@ -152,7 +151,7 @@ func (d *feed) page(ctx context.Context, reader jetstream.Consumer, read *uint64
 		return false, err
 	}
 	if *read == before && !d.follow {
-		return false, d.silent(ctx, reader)
+		return false, silent(ctx, reader, *read)
 	}
 	return true, nil
 }
@@ -171,31 +170,37 @@ func (d *feed) give(msg jetstream.Msg, read *uint64, give func(message) bool) (b
 		return false, err
 	}
 	if *read++; meta.Sequence.Consumer != *read {
-		return false, errors.New("messages were lost on the way")
+		return false, errCut
 	}
 	seq := meta.Sequence.Stream
 	if !d.follow && seq > d.end || !d.until.IsZero() && meta.Timestamp.After(d.until) {
 		return false, errEnough
 	}
 	d.next = seq + 1
-	if !give(message{seq: seq, stored: meta.Timestamp, header: msg.Headers(), data: msg.Data()}) {
+	if !give(message{seq: seq, header: msg.Headers(), data: msg.Data()}) {
 		return false, errEnough
 	}
 	return d.follow || meta.NumPending > 0 && seq < d.end, nil
 }
 
-// silent tells an end, where the last messages expired meanwhile, from a server
-// that does not answer.
-func (d *feed) silent(ctx context.Context, reader jetstream.Consumer) error {
+// silent tells an end, where the last messages expired meanwhile, from messages
+// that did not come.
+func silent(ctx context.Context, reader jetstream.Consumer, read uint64) error {
 	info, err := reader.Info(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if info.NumPending > 0 {
+	case info.Delivered.Consumer > read:
+		return errCut
+	case info.NumPending > 0:
 		return errors.New("the server does not answer")
+	default:
+		return nil
 	}
-	return nil
 }
+
+// errCut says that messages were on their way and did not come.
+var errCut = errors.New("the connection was lost in between")
 
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
