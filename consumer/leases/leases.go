@@ -1,0 +1,321 @@
+// Package leases divides the shards of the lanes between the replicas that live.
+//
+// A replica announces itself in one bucket and holds shards in another. Both
+// forget a key that is not renewed for 15 seconds. Rendezvous hashing over the
+// announced replicas suggests who should hold a shard; compare-and-set on the
+// lease decides who does. So two replicas never hold one: a holder starts
+// nothing more than ten seconds, on the monotonic clock, after its last renewal,
+// and nobody else can take the lease for fifteen.
+package leases
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/events"
+)
+
+// askTime bounds one round of questions; a renewal that takes longer is tried
+// again in the next round.
+const askTime = 4 * time.Second
+
+// Options are the choices of a [Keeper].
+type Options struct {
+	Self Replica
+	TTL  time.Duration // of the buckets; 0 means layout.LeaseTTL, 15 s
+	Log  zerolog.Logger
+}
+
+func (o Options) ttl() time.Duration {
+	if o.TTL == 0 {
+		return layout.LeaseTTL
+	}
+	return o.TTL
+}
+
+// renewEvery leaves two more chances before the bucket forgets.
+func (o Options) renewEvery() time.Duration { return o.ttl() / 3 }
+
+// mayFor is how long a holder may start things after its last renewal. What it
+// has started then has a third of the TTL to end: an attempt takes 5 s.
+func (o Options) mayFor() time.Duration { return o.ttl() / 3 * 2 }
+
+// Replica is what a replica announces of itself.
+type Replica struct {
+	ID      string    `json:"id"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+}
+
+// Holding is the value of a shard's lease.
+type Holding struct {
+	Replica string    `json:"replica"`
+	Since   time.Time `json:"since"`
+}
+
+// Lease is one shard held by this replica.
+type Lease struct {
+	Shard    int
+	renewed  atomic.Int64 // monotonic: nanoseconds since keeper's start
+	keeper   *Keeper
+	revision uint64 // owned by Keeper.Run
+	stop     context.CancelFunc
+	done     chan struct{} // closed when the shard's work has ended
+}
+
+// May says whether anything may be started for the shard right now. It must be
+// asked before every start: a process that was paused finds that it may not.
+func (l *Lease) May() bool {
+	return time.Since(l.keeper.start)-time.Duration(l.renewed.Load()) < l.keeper.o.mayFor()
+}
+
+// Keeper announces a replica and holds shards for it.
+type Keeper struct {
+	js    jetstream.JetStream
+	names events.Names
+	o     Options
+	start time.Time // its monotonic reading is the clock of all leases
+
+	announced uint64 // revision; owned by Run
+	held      map[int]*Lease
+	work      func(ctx context.Context, l *Lease)
+
+	mu       sync.Mutex // guards replicas
+	replicas []Replica
+}
+
+// New returns a keeper that holds nothing until [Keeper.Run].
+func New(js jetstream.JetStream, names events.Names, o Options) *Keeper {
+	return &Keeper{js: js, names: names, o: o, start: time.Now(), held: map[int]*Lease{}}
+}
+
+// Replicas are the replicas that lived when this one last looked, itself
+// included. An owner's limits are divided by their number.
+func (k *Keeper) Replicas() []Replica {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.replicas
+}
+
+// Run holds shards until ctx ends, and then gives them back. work is called for
+// each shard that is taken, in a goroutine of its own; its context ends when the
+// shard is to be let go, and only when it has returned is the lease given up, so
+// that nothing is ever done by two replicas.
+func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Lease)) {
+	k.work = work
+	tick := time.NewTicker(k.o.renewEvery())
+	defer tick.Stop()
+	for {
+		if err := k.round(ctx); err != nil && ctx.Err() == nil {
+			k.o.Log.Debug().Err(err).Msg("leases could not be renewed")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			k.leave()
+			return
+		}
+	}
+}
+
+// round announces, renews, lets go and takes, in this order.
+func (k *Keeper) round(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	shards, err := k.js.KeyValue(ctx, k.names.Leases())
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", k.names.Leases(), err)
+	}
+	k.renew(ctx, shards)
+	if err := k.announce(ctx); err != nil {
+		return err
+	}
+	taken, err := k.holders(ctx, shards)
+	if err != nil {
+		return err
+	}
+	for shard := range events.Shards {
+		mine := suggested(shard, k.Replicas()) == k.o.Self.ID
+		switch l := k.held[shard]; {
+		case l != nil && !mine:
+			k.giveUp(shards, l)
+		case l == nil && mine && !taken[shard]:
+			k.take(ctx, shards, shard)
+		}
+	}
+	return nil
+}
+
+// announce renews this replica's own key and reads the others'.
+func (k *Keeper) announce(ctx context.Context) error {
+	kv, err := k.js.KeyValue(ctx, k.names.Replicas())
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", k.names.Replicas(), err)
+	}
+	revision, err := renewKey(ctx, kv, k.o.Self.ID, encode(k.o.Self), k.announced)
+	if err != nil {
+		k.announced = 0
+		return fmt.Errorf("announce replica %s: %w", k.o.Self.ID, err)
+	}
+	k.announced = revision
+	replicas, err := list(ctx, kv)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.replicas = replicas
+	return nil
+}
+
+// renewKey updates a key that is ours, or creates it anew when it is gone.
+func renewKey(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, revision uint64) (uint64, error) {
+	if revision != 0 {
+		if next, err := kv.Update(ctx, key, value, revision); err == nil {
+			return next, nil
+		}
+	}
+	return kv.Create(ctx, key, value)
+}
+
+func list(ctx context.Context, kv jetstream.KeyValue) ([]Replica, error) {
+	keys, err := kv.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list replicas: %w", err)
+	}
+	var replicas []Replica
+	for key := range keys.Keys() {
+		replicas = append(replicas, Replica{ID: key})
+	}
+	return replicas, nil
+}
+
+// renew renews every lease there is; one that somebody else has now is lost.
+func (k *Keeper) renew(ctx context.Context, kv jetstream.KeyValue) {
+	for _, l := range k.held {
+		asked := time.Since(k.start)
+		revision, err := kv.Update(ctx, shardKey(l.Shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}), l.revision)
+		switch {
+		case err == nil:
+			l.revision = revision
+			l.renewed.Store(int64(asked)) // from before the question: the bucket counts from its answer
+		case errors.Is(err, jetstream.ErrKeyExists), !l.May():
+			k.drop(l)
+		}
+	}
+}
+
+func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) {
+	asked := time.Since(k.start)
+	revision, err := kv.Create(ctx, shardKey(shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}))
+	if err != nil {
+		return // somebody else was first, or NATS is away: the next round sees
+	}
+	working, stop := context.WithCancel(context.Background())
+	l := &Lease{Shard: shard, keeper: k, revision: revision, stop: stop, done: make(chan struct{})}
+	l.renewed.Store(int64(asked))
+	k.held[shard] = l
+	go func() {
+		defer close(l.done)
+		k.work(working, l)
+	}()
+}
+
+// drop ends the work on a shard that is no longer ours.
+func (k *Keeper) drop(l *Lease) {
+	l.stop()
+	<-l.done
+	delete(k.held, l.Shard)
+}
+
+// giveUp ends the work first, then deletes the lease: the next holder starts
+// where this one has stopped.
+func (k *Keeper) giveUp(kv jetstream.KeyValue, l *Lease) {
+	k.drop(l)
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	if err := kv.Delete(ctx, shardKey(l.Shard), jetstream.LastRevision(l.revision)); err != nil {
+		k.o.Log.Debug().Err(err).Int("shard", l.Shard).Msg("a lease could not be given up; it expires by itself")
+	}
+}
+
+// leave gives everything back, so that others need not wait for it to expire.
+func (k *Keeper) leave() {
+	for _, l := range k.held {
+		l.stop()
+	}
+	for _, l := range k.held {
+		<-l.done
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	if kv, err := k.js.KeyValue(ctx, k.names.Leases()); err == nil {
+		for _, l := range k.held {
+			_ = kv.Delete(ctx, shardKey(l.Shard), jetstream.LastRevision(l.revision)) // or it expires
+		}
+	}
+	clear(k.held)
+	if kv, err := k.js.KeyValue(ctx, k.names.Replicas()); err == nil {
+		_ = kv.Delete(ctx, k.o.Self.ID)
+	}
+}
+
+// holders are the shards that somebody holds.
+func (k *Keeper) holders(ctx context.Context, kv jetstream.KeyValue) (map[int]bool, error) {
+	keys, err := kv.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list leases: %w", err)
+	}
+	taken := map[int]bool{}
+	for key := range keys.Keys() {
+		var shard int
+		if _, err := fmt.Sscanf(key, "%d", &shard); err == nil {
+			taken[shard] = true
+		}
+	}
+	return taken, nil
+}
+
+// suggested is the replica that should hold a shard: the one whose id hashes
+// highest with it. When a replica comes or goes only its own shards move.
+func suggested(shard int, replicas []Replica) string {
+	best, winner := uint64(0), ""
+	for _, r := range replicas {
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%02d/%s", shard, r.ID)
+		if v := mix(h.Sum64()); winner == "" || v > best || v == best && r.ID < winner {
+			best, winner = v, r.ID
+		}
+	}
+	return winner
+}
+
+// mix spreads what FNV leaves close together for ids that differ in their last
+// characters alone (the finalizer of MurmurHash3).
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+func shardKey(shard int) string { return fmt.Sprintf("%02d", shard) }
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings and times alone cannot fail
+	}
+	return b
+}

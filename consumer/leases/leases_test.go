@@ -1,0 +1,207 @@
+package leases
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/events"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ttl of the tests. They run on real time: inside a bubble the server takes the
+// age of messages from a clock outside it, and expires all of them at once.
+const ttl = 1500 * time.Millisecond
+
+// fleet is a server and the replicas on it; it sees to it that no shard is ever
+// worked on by two.
+type fleet struct {
+	t      *testing.T
+	s      *server.Server
+	mu     sync.Mutex // guards worked
+	worked map[int]string
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	x := &fleet{t: t, s: s, worked: map[int]string{}}
+	js := x.connect()
+	defer js.Conn().Close()
+	for _, b := range (layout.Layout{}).Buckets() {
+		if b.TTL > 0 {
+			b.TTL = ttl
+		}
+		if _, err := js.CreateKeyValue(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return x
+}
+
+func (x *fleet) connect() jetstream.JetStream {
+	nc, err := nats.Connect("", nats.InProcessServer(x.s))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return js
+}
+
+type member struct {
+	x    *fleet
+	id   string
+	js   jetstream.JetStream
+	stop context.CancelFunc
+	done chan struct{}
+	mu   sync.Mutex // guards held
+	held map[int]*Lease
+}
+
+func (x *fleet) join(id string) *member {
+	m := &member{x: x, id: id, js: x.connect(), done: make(chan struct{}), held: map[int]*Lease{}}
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	k := New(m.js, events.Names{}, Options{Self: Replica{ID: id}, TTL: ttl})
+	go func() {
+		defer close(m.done)
+		k.Run(ctx, m.work)
+	}()
+	return m
+}
+
+// work holds a shard until it is taken away, as an owner's loop does: it looks
+// whether it may before each thing it starts.
+func (m *member) work(ctx context.Context, l *Lease) {
+	m.set(l.Shard, l)
+	defer m.set(l.Shard, nil)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			m.x.start(l.Shard, "")
+			return
+		case <-tick.C:
+			if l.May() {
+				m.x.start(l.Shard, m.id)
+			} else {
+				m.x.start(l.Shard, "")
+			}
+		}
+	}
+}
+
+// start notes who works on a shard; two at once is what must never be.
+func (x *fleet) start(shard int, id string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if other := x.worked[shard]; other != "" && id != "" && other != id {
+		x.t.Errorf("shard %d is worked on by %s and %s", shard, other, id)
+	}
+	x.worked[shard] = id
+}
+
+func (m *member) set(shard int, l *Lease) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l == nil {
+		delete(m.held, shard)
+		return
+	}
+	m.held[shard] = l
+}
+
+func (m *member) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.held)
+}
+
+func (m *member) leave() {
+	m.stop()
+	<-m.done
+	m.js.Conn().Close()
+}
+
+// within waits for what must come true by itself.
+func (x *fleet) within(d time.Duration, what string, is func() bool) {
+	x.t.Helper()
+	for deadline := time.Now().Add(d); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			x.t.Fatalf("%s: not within %s", what, d)
+		}
+	}
+}
+
+func TestReplicasShareAndHandOverWithoutOverlap(t *testing.T) {
+	x := newFleet(t)
+	a := x.join("a")
+	x.within(5*ttl, "one replica holds everything", func() bool { return a.count() == events.Shards })
+	b, c := x.join("b"), x.join("c")
+	x.within(10*ttl, "three share", func() bool {
+		return a.count() < 40 && b.count() > 8 && c.count() > 8 && a.count()+b.count()+c.count() == events.Shards
+	})
+	time.Sleep(3 * ttl) // renewals hold: nothing moves any more
+	if n := a.count() + b.count() + c.count(); n != events.Shards {
+		t.Errorf("%d shards are held, want %d", n, events.Shards)
+	}
+	b.leave()
+	x.within(2*ttl, "the others take over from one that left", func() bool { return a.count()+c.count() == events.Shards })
+	a.leave()
+	c.leave()
+}
+
+func TestADeadReplicasShardsAreTakenWhenTheyExpire(t *testing.T) {
+	x := newFleet(t)
+	a := x.join("a")
+	x.within(5*ttl, "one replica holds everything", func() bool { return a.count() == events.Shards })
+	a.mu.Lock()
+	l := a.held[0]
+	a.mu.Unlock()
+	a.js.Conn().Close() // it cannot renew any more, as if it had been cut off
+	b := x.join("b")
+	x.within(10*ttl, "another takes everything", func() bool { return b.count() == events.Shards })
+	if l.May() {
+		t.Error("the one that was cut off may still start something")
+	}
+	a.stop()
+	<-a.done
+	b.leave()
+}
+
+func TestOnlyTheShardsOfWhoComesOrGoesMove(t *testing.T) {
+	three := []Replica{{ID: "webhooks-0"}, {ID: "webhooks-1"}, {ID: "webhooks-2"}}
+	count := map[string]int{}
+	for shard := range events.Shards {
+		before, after := suggested(shard, three), suggested(shard, three[:2])
+		count[before]++
+		if before != "webhooks-2" && before != after {
+			t.Errorf("shard %d moves from %s to %s because webhooks-2 left", shard, before, after)
+		}
+	}
+	for id, n := range count {
+		if n < 10 || n > 33 {
+			t.Errorf("%s is suggested for %d of %d", id, n, events.Shards)
+		}
+	}
+}
