@@ -47,7 +47,7 @@ func (c wired) Write(p []byte) (int, error) {
 	if c.w.passing(p) {
 		return c.Conn.Write(p)
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 	return 0, io.ErrClosedPipe
 }
 
@@ -56,7 +56,7 @@ func (c wired) Read(p []byte) (int, error) {
 	if err != nil || c.w.answering() {
 		return n, err
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 	return 0, io.EOF
 }
 

@@ -59,7 +59,7 @@ func decodeRecord(text []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	survey, err := w.survey()
+	survey, err := w.check(runs)
 	if err != nil {
 		return Record{}, fmt.Errorf("decode record: %w", err)
 	}
@@ -78,15 +78,20 @@ func decodeRecord(text []byte) (Record, error) {
 	}, nil
 }
 
-// survey checks what must fit together.
-func (w *line) survey() (events.Survey, error) {
-	if !slices.Contains(Kinds(), w.Kind) {
+// check looks at what must fit together, and gives the survey.
+func (w *line) check(runs []Run) (events.Survey, error) {
+	switch {
+	case !slices.Contains(Kinds(), w.Kind):
 		return "", fmt.Errorf("kind %.32q is unknown", w.Kind)
-	}
-	if w.Kind == KindDropped {
+	case w.Kind == KindAttempt && (len(runs) != 1 || runs[0].Len() != 1):
+		return "", errors.New("an attempt is of one event")
+	case min(w.Took, w.DNS, w.Connect, w.TLS, w.FirstByte, w.After) < 0:
+		return "", errors.New("a duration is negative")
+	case w.Kind == KindDropped:
 		return "", nil
+	default:
+		return events.ParseSurvey(w.Survey)
 	}
-	return events.ParseSurvey(w.Survey)
 }
 
 func parseVerdict(text string) (delivery.Verdict, error) {

@@ -6,9 +6,10 @@
 // Telling the log something appends a line to a buffer in memory and never
 // waits. Four times a second the buffers become messages, many lines each, and
 // are published side by side. A crash loses what is not yet published. While the
-// bus is away the buffers grow to a bound; what comes after that, and what was
-// published without being confirmed, is dropped, counted, and told of by a
-// dropped record with its sequences once the bus is back.
+// bus is away the buffers grow to a bound; what comes after that, what was
+// published without being confirmed, and what waited for more than an hour, is
+// dropped, counted, and told of by a dropped record with its sequences once the
+// bus is back. Records that were not confirmed may be there all the same.
 //
 // # The format on the bus
 //

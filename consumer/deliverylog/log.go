@@ -40,7 +40,7 @@ type Log struct {
 	writing sync.Mutex // one write at a time; guards what follows
 	pause   time.Time  // no write before then, after one that failed
 	failing bool       // told in the log already
-	healed  Loss       // dropped since failing began
+	healed  Loss       // not confirmed since failing began
 	retired sync.Pool  // of *chunk, whose body keeps its memory
 
 	totalMu sync.Mutex // guards total

@@ -24,6 +24,7 @@ type world struct {
 	t      testing.TB
 	dir    string
 	server atomic.Pointer[server.Server]
+	wire   wire
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	names  events.Names
@@ -45,7 +46,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, dir: t.TempDir()}
 	w.boot()
 	nc, err := nats.Connect("", nats.InProcessServer(w), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
-		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0))
+		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	must(t, err)
 	w.nc = nc
 	w.js, err = jetstream.New(nc)
@@ -67,7 +68,11 @@ func (w *world) InProcessConn() (net.Conn, error) {
 	if s == nil || !s.Running() {
 		return nil, server.ErrServerNotRunning
 	}
-	return s.InProcessConn()
+	c, err := s.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return wired{c, &w.wire}, nil
 }
 
 func (w *world) boot() {

@@ -2,11 +2,13 @@ package deliverylog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -94,20 +96,32 @@ func (p *pass) publish(ctx context.Context, chunks []*chunk) {
 	p.log.metrics.flush.Observe(time.Since(started).Seconds())
 }
 
-// one writes one chunk. One that is not confirmed counts as lost: writing it
-// again could double it. Once one has failed, those not yet sent wait for better
-// times.
+// one writes one chunk. Once one has failed, those not yet sent wait for better
+// times, and so does one that certainly was not stored. One that may have been
+// counts as lost: writing it again could double it.
 func (p *pass) one(ctx context.Context, c *chunk) {
 	if p.failed() && !p.forced {
 		p.log.putBack(c)
 		return
 	}
-	if err := p.log.send(ctx, c); err != nil {
-		p.lose(c, err)
-	} else {
+	err := p.log.send(ctx, c)
+	switch {
+	case err == nil:
 		p.log.metrics.written.Add(float64(c.records))
+	case unsent(err) && !p.forced:
+		p.fail(Loss{}, err)
+		p.log.putBack(c)
+		return
+	default:
+		p.log.lose(c)
+		p.fail(c.lost(), err)
 	}
 	p.log.retired.Put(c)
+}
+
+// unsent says that nobody can have stored it.
+func unsent(err error) bool {
+	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrReconnectBufExceeded)
 }
 
 func (p *pass) failed() bool {
@@ -116,19 +130,21 @@ func (p *pass) failed() bool {
 	return p.first != nil
 }
 
-func (p *pass) lose(c *chunk, err error) {
-	s := &p.log.shards[c.shard]
-	s.mu.Lock()
-	s.loss.add(c.carries) // counted when it was lost
-	p.log.drop(s, c.lost())
-	s.mu.Unlock()
-
+func (p *pass) fail(loss Loss, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.loss.add(c.lost())
+	p.loss.add(loss)
 	if p.first == nil {
 		p.first = err
 	}
+}
+
+func (l *Log) lose(c *chunk) {
+	s := &l.shards[c.shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loss.add(c.carries) // counted when it was lost
+	l.drop(s, c.lost())
 }
 
 func (l *Log) send(ctx context.Context, c *chunk) error {
@@ -159,8 +175,8 @@ func (l *Log) tell(loss Loss, err error) {
 		l.healed.add(loss)
 	case l.failing:
 		l.failing = false
-		l.o.Log.Info().Uint64("records", l.healed.Records).Uint64("from", l.healed.Run.From).Uint64("to", l.healed.Run.To).
-			Msg("the delivery log is written again; what it lost lies between these sequences")
+		l.o.Log.Info().Uint64("unconfirmed", l.healed.Records).Uint64("from", l.healed.Run.From).Uint64("to", l.healed.Run.To).
+			Msg("the delivery log is written again; records that could not be confirmed lie between these sequences")
 		l.healed = Loss{}
 	}
 }
