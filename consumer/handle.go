@@ -60,7 +60,14 @@ func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *
 	}
 	// The waits between tries end when the replica is told to stop; an attempt
 	// that has begun may finish.
-	a := ride(ctx, func(n int) delivery.Attempt { return c.attempt(work, target, e, meta, n) })
+	a := ride(ctx, func(n int) delivery.Attempt {
+		if n > 1 { // seconds later: the owner may have mended the URL or changed the secret
+			if now, _, err := c.endpoints.Target(work, e.Survey); err == nil {
+				target = now
+			}
+		}
+		return c.attempt(work, target, e, meta, n)
+	})
 	end = conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
 	if end.action == actBury {
 		end.letter = c.letterOf(string(a.Reason), msg, meta)

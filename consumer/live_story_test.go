@@ -337,3 +337,24 @@ func TestRedirectsAndClientErrorsComeAgain(t *testing.T) {
 		})
 	}
 }
+
+func TestAURLMendedBetweenTriesIsUsedByTheNextOne(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("s1").answers(503)
+		w.start()
+		id := w.publish("s1")
+		w.advance(0)
+		w.wantRequests("s1", 1)
+		e := w.stored("s1")
+		e.URL = "http://receiver.test/mended"
+		w.put(e)
+		w.advance(4 * time.Second)
+		w.wantRequests("mended", 1)
+		w.wantRequests("s1", 1)
+		if w.internet.at("mended").accepted(id) != 1 {
+			t.Error("the event did not arrive at the new URL")
+		}
+		delete(w.published, id) // it arrived where the invariants do not look
+		w.internet.drop("mended")
+	})
+}

@@ -140,6 +140,13 @@ func (in *internet) at(survey string) *receiver {
 	return in.receivers[survey]
 }
 
+// drop forgets a receiver whose secret is another survey's.
+func (in *internet) drop(survey string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.receivers, survey)
+}
+
 func (in *internet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	in.at(strings.Trim(req.URL.Path, "/")).ServeHTTP(w, req)
 }

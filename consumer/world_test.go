@@ -161,6 +161,16 @@ func (w *world) put(e config.Endpoint) {
 	synctest.Wait()
 }
 
+// stored is a survey's endpoint as it stands in the bucket.
+func (w *world) stored(survey string) config.Endpoint {
+	w.t.Helper()
+	e, err := config.NewEditor(w.bucket(w.layout.Names.Endpoints()), delivery.Rules{AllowInsecure: true}).Get(w.t.Context(), events.Survey(survey))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
 func (w *world) remove(survey string) {
 	w.t.Helper()
 	if err := w.bucket(w.layout.Names.Endpoints()).Delete(w.t.Context(), survey); err != nil {
