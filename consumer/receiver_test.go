@@ -140,11 +140,16 @@ func (in *internet) at(survey string) *receiver {
 	return in.receivers[survey]
 }
 
-// drop forgets a receiver whose secret is another survey's.
-func (in *internet) drop(survey string) {
+// move hands what one receiver saw to another: they are one owner's.
+func (in *internet) move(from, to string) {
+	old, target := in.at(from), in.at(to)
+	seen := old.seen()
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	delete(in.receivers, survey)
+	delete(in.receivers, from)
+	in.mu.Unlock()
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	target.requests = append(target.requests, seen...)
 }
 
 func (in *internet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
