@@ -87,12 +87,17 @@ func (w *line) check(runs []Run) (events.Survey, error) {
 		return "", errors.New("an attempt is of one event")
 	case min(w.Took, w.DNS, w.Connect, w.TLS, w.FirstByte, w.After) < 0:
 		return "", errors.New("a duration is negative")
+	case !writable(w.At) || !writable(w.Until):
+		return "", errors.New("a time is out of range")
 	case w.Kind == KindDropped:
 		return "", nil
 	default:
 		return events.ParseSurvey(w.Survey)
 	}
 }
+
+// writable says whether a time can be written in UTC as it was read.
+func writable(t time.Time) bool { return t.UTC().Year() >= 0 && t.UTC().Year() <= 9999 }
 
 func parseVerdict(text string) (delivery.Verdict, error) {
 	if text == "" {

@@ -122,6 +122,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"an unknown verdict":         {`"seqs"`, `"verdict":"maybe","seqs"`},
 		"a negative duration":        {`"seqs"`, `"took":-1,"seqs"`},
 		"no time":                    {"2026-05-04T03:02:01Z", "yesterday"},
+		"a time beyond our calendar": {"2026-05-04T03:02:01Z", "9999-12-31T23:59:59-23:59"},
 		"a number in quotes":         {`"seqs"`, `"number":"1","seqs"`},
 		"something behind":           {"}", "}{}"},
 		"invalid UTF-8":              {`"s"`, "\"\xff\""},
