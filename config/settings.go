@@ -78,7 +78,8 @@ type KeySettings struct {
 
 // AdminSettings is where health and metrics are served.
 type AdminSettings struct {
-	Listen string `name:"admin-listen" env:"WEBHOOKS_ADMIN_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where health and metrics are served (default: ${default}); empty means nowhere."`
+	Listen string   `name:"admin-listen" env:"WEBHOOKS_ADMIN_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Where health and metrics are served (default: ${default}); empty means nowhere."`
+	Token  Password `name:"admin-token" env:"WEBHOOKS_ADMIN_TOKEN" placeholder:"TOKEN" help:"Asked of everybody, as a bearer token, for everything but health; needed where the address is not this machine's own. Better given through the environment, where no process list shows it."`
 }
 
 // LogSettings is what is logged and how it looks.

@@ -358,3 +358,31 @@ func FuzzSettingsFile(f *testing.F) {
 		}
 	})
 }
+
+func TestTheAdminListenerLeavesThisMachineOnlyWithAToken(t *testing.T) {
+	for listen, c := range map[string]struct {
+		token config.Password
+		ok    bool
+	}{
+		"127.0.0.1:8080":  {"", true},
+		"[::1]:8080":      {"", true},
+		"localhost:8080":  {"", true},
+		"":                {"", true},
+		"0.0.0.0:8080":    {"", false},
+		":8080":           {"", false},
+		"10.0.0.7:8080":   {"", false},
+		"0.0.0.0:8081":    {"a token of some length", true},
+		"127.0.0.1:8081":  {"short", false},
+		"example.com:443": {"", false},
+	} {
+		s := mustParse(t, nil)
+		s.Admin = config.AdminSettings{Listen: listen, Token: c.token}
+		err := s.Validate()
+		if (err == nil) != c.ok {
+			t.Errorf("%q with a token of %d bytes: %v", listen, len(c.token.Reveal()), err)
+		}
+		if err != nil && c.token != "" && strings.Contains(err.Error(), c.token.Reveal()) {
+			t.Error("the token is in the error")
+		}
+	}
+}

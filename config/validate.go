@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +31,37 @@ func (s Settings) Validate() error {
 	f.checkBus(s.Bus)
 	f.checkDelivery(s.Delivery)
 	f.checkLog(s.Log)
-	f.under("--admin-listen", checkListen(s.Admin.Listen))
+	f.checkAdmin(s.Admin)
 	return f.err()
+}
+
+// minAdminToken is what cannot be guessed over a network, if it is random.
+const minAdminToken = 16
+
+// checkAdmin lets the admin listener out of this machine only with a token.
+func (f *Faults) checkAdmin(a AdminSettings) {
+	if err := checkListen(a.Listen); err != nil {
+		f.under("--admin-listen", err)
+		return
+	}
+	switch n := len(a.Token.Reveal()); {
+	case n == 0 && a.Listen != "" && !onLoopback(a.Listen):
+		f.add(withHint(fmt.Errorf("--admin-listen: %s can be reached from other machines, and there is no --admin-token", a.Listen),
+			"set WEBHOOKS_ADMIN_TOKEN to a random text, or listen on 127.0.0.1"))
+	case n > 0 && n < minAdminToken:
+		f.addf("--admin-token: %d bytes, want at least %d", n, minAdminToken)
+	}
+}
+
+// onLoopback says whether an address can be reached from this machine alone. A
+// name is not asked for: who listens on localhost means this machine.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (f *Faults) under(flag string, err error) {

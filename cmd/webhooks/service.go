@@ -155,7 +155,7 @@ func (v *service) openAdmin(ctx context.Context) error {
 		return nil
 	}
 	o := admin.Options{
-		Listen: v.settings.Admin.Listen, Version: programVersion(), Metrics: v.metrics, Live: v.live, Ready: v.isReady,
+		Listen: v.settings.Admin.Listen, Version: programVersion(), Token: v.settings.Admin.Token.Reveal(), Metrics: v.metrics, Live: v.live, Ready: v.isReady,
 	}
 	if v.settings.Delivery.AllowInsecure {
 		o.Warnings = []string{insecureWarning}

@@ -3,6 +3,8 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +28,7 @@ const (
 type Options struct {
 	Listen   string              // host:port
 	Version  string              // of the program
+	Token    string              // a bearer token asked for everything but health; empty asks for none
 	Live     func() error        // progress, not mere existence
 	Ready    func() error        // why nothing is delivered now; nil when it is
 	Warnings []string            // unsafe modes, said wherever somebody looks
@@ -73,11 +76,29 @@ func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", o.health("live", o.Live))
 	mux.HandleFunc("GET /readyz", o.health("ready", o.Ready))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /metrics", o.guarded(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
+	mux.Handle("GET /version", o.guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"version": o.Version})
-	})
+	})))
 	return mux
+}
+
+// guarded asks for the token. Hashing both sides makes the comparison constant
+// in time whatever their lengths.
+func (o Options) guarded(h http.Handler) http.Handler {
+	if o.Token == "" {
+		return h
+	}
+	want := sha256.Sum256([]byte("Bearer " + o.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := sha256.Sum256([]byte(r.Header.Get("Authorization")))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "send the admin token: Authorization: Bearer …"})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // state is the body of a health answer.

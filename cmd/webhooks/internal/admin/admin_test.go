@@ -72,6 +72,34 @@ func TestHealthSaysWhyAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestTheTokenIsAskedForEverythingButHealth(t *testing.T) {
+	ok := func() error { return nil }
+	url := serve(t, admin.Options{Live: ok, Ready: ok, Token: "a token of some length"})
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/metrics": 401, "/version": 401} {
+		if status, body := get(t, url+path); status != want || strings.Contains(body, "of some length") {
+			t.Errorf("%s without the token: %d %s", path, status, body)
+		}
+	}
+	for header, want := range map[string]int{
+		"Bearer a token of some length": 200, "Bearer a token of some lengtH": 401, "Bearer ": 401, "a token of some length": 401,
+		"Basic a token of some length": 401, "Bearer a token of some length ": 200, // HTTP trims what surrounds a value
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", header)
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%q: %d, want %d", header, resp.StatusCode, want)
+		}
+	}
+}
+
 func TestATakenPortIsSaidWithWhatToDo(t *testing.T) {
 	url := serve(t, admin.Options{Live: func() error { return nil }, Ready: func() error { return nil }})
 	_, err := admin.Start(t.Context(), admin.Options{Listen: strings.TrimPrefix(url, "http://"), Metrics: prometheus.NewRegistry()})
