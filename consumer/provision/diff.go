@@ -86,7 +86,8 @@ func diffOwn(have, want jetstream.StreamConfig) differences {
 	var ds differences
 	compare(&ds, "retention", have.Retention.String(), want.Retention.String(), cannotChange)
 	compare(&ds, "storage", have.Storage.String(), want.Storage.String(), cannotChange)
-	compare(&ds, "subjects", fmt.Sprint(have.Subjects), fmt.Sprint(want.Subjects), mustMatch)
+	// Taking a stream's only subject away has been seen to remove its messages.
+	compare(&ds, "subjects", fmt.Sprint(have.Subjects), fmt.Sprint(want.Subjects), cannotChange)
 	compare(&ds, "discard", have.Discard.String(), want.Discard.String(), mustMatch)
 	compare(&ds, "replicas", have.Replicas, want.Replicas, mustMatch)
 	compare(&ds, "max_age", have.MaxAge, want.MaxAge, mustMatch)
