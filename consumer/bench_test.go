@@ -19,6 +19,7 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
@@ -34,7 +35,8 @@ const benchSurveys = 100
 // does nothing else: their ratio is what matters.
 func BenchmarkWholePath(b *testing.B) {
 	b.Run("minimal", func(b *testing.B) { benchPath(b, runMinimal) })
-	b.Run("product", func(b *testing.B) { benchPath(b, runProduct) })
+	b.Run("product", func(b *testing.B) { benchPath(b, runProduct(true)) })
+	b.Run("product without its delivery log", func(b *testing.B) { benchPath(b, runProduct(false)) })
 }
 
 // benchBus is what both loops run on.
@@ -116,8 +118,12 @@ func (x *benchBus) listen(b *testing.B) {
 	b.Cleanup(func() { _ = srv.Close() })
 }
 
-// runProduct is the service as users run it, its log thrown away.
-func runProduct(b *testing.B, x *benchBus) {
+// runProduct is the service as users run it, its text log thrown away.
+func runProduct(deliveryLog bool) func(b *testing.B, x *benchBus) {
+	return func(b *testing.B, x *benchBus) { x.product(b, deliveryLog) }
+}
+
+func (x *benchBus) product(b *testing.B, deliveryLog bool) {
 	key, err := config.GenerateKey()
 	if err != nil {
 		b.Fatal(err)
@@ -139,7 +145,21 @@ func runProduct(b *testing.B, x *benchBus) {
 		b.Fatal(err)
 	}
 	defer client.Close()
-	c := consumer.New(x.js, store, client, consumer.Options{Layout: x.l, Slots: 256, Log: zerolog.New(io.Discard)})
+	o := consumer.Options{Layout: x.l, Slots: 256, Log: zerolog.New(io.Discard)}
+	if deliveryLog {
+		history := deliverylog.New(x.js, x.l.Names, deliverylog.Options{})
+		writing, stopWriting := context.WithCancel(b.Context())
+		written := make(chan error, 1)
+		go func() { written <- history.Run(writing) }()
+		defer func() {
+			stopWriting()
+			if err := <-written; err != nil {
+				b.Error(err)
+			}
+		}()
+		o.History = history
+	}
+	c := consumer.New(x.js, store, client, o)
 	fetch, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	b.ResetTimer()
