@@ -62,5 +62,7 @@ webhooks listen --status 503                       refuse everything
 webhooks listen --fail-first 2                     answer 503 twice, then 200
 webhooks listen --delay 4s
 webhooks listen --hang`,
+	"verify": `
+webhooks verify --secret-file secret.txt --signature sha256=04b1… body.json`,
 	"version": "webhooks version",
 }

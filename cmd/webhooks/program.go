@@ -42,6 +42,7 @@ type commands struct {
 	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
 	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
+	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 

@@ -66,8 +66,10 @@ func (r *receiver) verify(req *http.Request, body []byte) (string, bool) {
 	if r.secret.IsZero() {
 		return "signature not checked", true
 	}
-	if err := delivery.Verify(r.secret, req.Header.Get(delivery.HeaderSignature), body); err != nil {
-		return "NOT VERIFIED: " + err.Error(), false
+	signature := req.Header.Get(delivery.HeaderSignature)
+	if delivery.Verify(r.secret, signature, body) != nil {
+		d := delivery.Diagnose(r.secret, signature, body)
+		return "NOT VERIFIED: " + d.Problem + " (" + d.Advice + ")", false
 	}
 	return "signature verified", true
 }
