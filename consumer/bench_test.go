@@ -12,14 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
@@ -76,24 +75,7 @@ func benchEvent(i int) []byte {
 }
 
 func newBenchBus(b *testing.B) *benchBus {
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: b.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		b.Fatal("the server did not start")
-	}
-	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(nc.Close)
-	x := &benchBus{done: make(chan struct{}, 1)}
-	if x.js, err = jetstream.New(nc); err != nil {
-		b.Fatal(err)
-	}
+	x := &benchBus{js: bustest.Start(b), done: make(chan struct{}, 1)}
 	if _, err := provision.Run(b.Context(), x.js, x.l, provision.Ensure, zerolog.Nop()); err != nil {
 		b.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func emptiedState(t *testing.T, w *world, damage func(*testing.T, string)) {
 // consumerState finds the file the server keeps the live consumer's state in.
 func (w *world) consumerState(t *testing.T) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(w.dir, "jetstream", "*", "streams", "RESPONSES", "obs", "webhooks", "o.dat"))
+	found, err := filepath.Glob(filepath.Join(w.server.Dir(), "jetstream", "*", "streams", "RESPONSES", "obs", "webhooks", "o.dat"))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("found %v (%v), want the state file of the live consumer", found, err)
 	}

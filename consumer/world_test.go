@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
@@ -34,8 +34,7 @@ const ackWait = 30 * time.Second
 // each story.
 type world struct {
 	t         *testing.T
-	dir       string
-	door      *door
+	server    *bustest.Server
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	layout    layout.Layout
@@ -59,10 +58,6 @@ type published struct {
 // story runs f in a bubble around a fresh world and checks the invariants.
 func story(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	// The client keeps used timers in a pool of the process; one from an earlier
-	// bubble would be the death of this one. Two collections empty the pool.
-	runtime.GC()
-	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		f(t, w)
@@ -76,58 +71,29 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	keys, err := config.NewKeyring(key)
 	must(t, err)
-	w := &world{t: t, door: &door{}, dir: t.TempDir(), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
+	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
 	w.layout = layout.Layout{AckWait: ackWait}
-	w.boot()
+	w.dial()
 	w.provision()
 	return w
 }
 
-// boot starts the server on the world's data folder.
+// boot starts the server again on its folder.
 func (w *world) boot() {
-	w.t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "story", JetStream: true, StoreDir: w.dir, DontListen: true, NoSigs: true, NoLog: true, JetStreamMaxStore: 4 << 30,
-		MaxPayload: 8 << 20,
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		w.t.Fatal("the server did not start")
-	}
-	w.door.server.Store(s)
-	w.nc = w.connect()
-	w.js = w.jetstream(w.nc)
+	w.server.Boot()
+	w.dial()
+}
+
+// dial connects the world itself, to look at what the replicas do.
+func (w *world) dial() {
+	w.nc = w.server.Connect()
+	w.js = bustest.JetStream(w.t, w.nc)
 }
 
 // halt stops the server. Replicas stay, without a server to talk to.
 func (w *world) halt() {
 	w.nc.Close()
-	s := w.door.server.Load()
-	s.Shutdown()
-	s.WaitForShutdown()
-}
-
-// current returns an in-process connection to whichever server runs now, so
-// that a client's reconnect finds the restarted one.
-func (w *world) connect() *nats.Conn {
-	w.t.Helper()
-	nc, err := nats.Connect("", nats.InProcessServer(w.door), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
-		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return nc
-}
-
-func (w *world) jetstream(nc *nats.Conn) jetstream.JetStream {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return js
+	w.server.Halt()
 }
 
 func (w *world) provision() {
@@ -250,8 +216,8 @@ func (w *world) start() *replica {
 }
 
 func (w *world) tryStart() (*replica, error) {
-	r := &replica{w: w, nc: w.connect(), done: make(chan error, 1)}
-	js := w.jetstream(r.nc)
+	r := &replica{w: w, nc: w.server.Connect(), done: make(chan error, 1)}
+	js := bustest.JetStream(w.t, r.nc)
 	log := zerolog.New(w.log).With().Int("replica", len(w.replicas)).Logger()
 	var err error
 	if r.store, err = config.Open(w.t.Context(), js, w.layout.Names.Endpoints(), config.StoreOptions{

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 )
 
 // fault is a way in which the dead letter stream cannot be written, and how that
@@ -39,12 +40,12 @@ var faults = map[string]fault{
 		end:   func(w *world) { w.become("service") },
 	},
 	"the write is lost": {
-		begin: func(w *world) { w.wire.cut(theWrite, "webhooks.dead.") },
+		begin: func(w *world) { w.wire.Cut(bustest.TheWrite, "webhooks.dead.") },
 		end:   nothing,
 	},
 	"the answer is lost": {
 		stored: true,
-		begin:  func(w *world) { w.wire.cut(theAnswer, "webhooks.dead.") },
+		begin:  func(w *world) { w.wire.Cut(bustest.TheAnswer, "webhooks.dead.") },
 		end:    nothing,
 	},
 	"the connection is closed": {
@@ -110,7 +111,7 @@ func (w *world) buryBroken(f fault, bury func(deadletters.Letter) error) {
 		f.end(w)
 		time.Sleep(time.Second) // reconnected
 	}
-	if w.wire.armed() {
+	if w.wire.Armed() {
 		w.t.Fatal("the wire was not cut where it should have been")
 	}
 	before := len(w.list(deadletters.Filter{}))
@@ -177,19 +178,19 @@ func TestRedriveBroken(t *testing.T) {
 		"clean away": "CONSUMER.DELETE",
 	}
 	for name, pattern := range steps {
-		for which, lose := range map[string]part{"write lost": theWrite, "answer lost": theAnswer} {
+		for which, lose := range map[string]bustest.Part{"write lost": bustest.TheWrite, "answer lost": bustest.TheAnswer} {
 			t.Run(name+", "+which, func(t *testing.T) {
 				story(t, func(t *testing.T, w *world) {
 					w.buryMany(3)
 					for range 2 {
-						w.wire.cut(lose, pattern)
+						w.wire.Cut(lose, pattern)
 						_, _ = w.store.Redrive(t.Context(), deadletters.Filter{}, w.park, nil)
 						time.Sleep(time.Second) // reconnected
 						w.wantNothingLost(3)
-						if len(w.list(deadletters.Filter{})) > 0 && w.wire.armed() {
+						if len(w.list(deadletters.Filter{})) > 0 && w.wire.Armed() {
 							t.Fatal("the wire was not cut where it should have been")
 						}
-						w.wire.cut(0, "never sent")
+						w.wire.Cut(0, "never sent")
 					}
 					_, err := w.store.Redrive(t.Context(), deadletters.Filter{}, w.park, nil)
 					must(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 )
 
 func TestFilter(t *testing.T) {
@@ -135,13 +136,13 @@ func TestListSaysWhenTheServerIsAway(t *testing.T) {
 				t.Errorf("a cancelled list says %v", err)
 			}
 		}
-		for _, lose := range []part{theWrite, theAnswer} {
-			w.wire.cut(lose, "CONSUMER.MSG.NEXT")
+		for _, lose := range []bustest.Part{bustest.TheWrite, bustest.TheAnswer} {
+			w.wire.Cut(lose, "CONSUMER.MSG.NEXT")
 			var last error
 			for _, err := range w.store.List(t.Context(), deadletters.Filter{}) {
 				last = err
 			}
-			if last == nil || w.wire.armed() {
+			if last == nil || w.wire.Armed() {
 				t.Errorf("a list cut in the middle ends with %v", last)
 			}
 			time.Sleep(time.Second)

@@ -3,8 +3,6 @@ package deadletters_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
@@ -25,8 +24,8 @@ const maxPayload = 64 << 10
 // world is a real server with the service's streams, in or out of a bubble.
 type world struct {
 	t      testing.TB
-	server *server.Server
-	wire   *wire
+	server *bustest.Server
+	wire   *bustest.Wire
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	names  events.Names
@@ -46,19 +45,11 @@ func story(t *testing.T, f func(t *testing.T, w *world)) {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	emptyPools()
 	names, err := events.NewNames("eu")
 	must(t, err)
-	w := &world{t: t, wire: &wire{}, names: names, layout: layout.Layout{Names: names}}
-	w.server, err = server.NewServer(&server.Options{
-		ServerName: "letters", JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true,
-		JetStreamMaxStore: 1 << 30, MaxPayload: maxPayload, Users: users(w.names),
-	})
-	must(t, err)
-	w.server.Start()
-	if !w.server.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server did not start")
-	}
+	w := &world{t: t, wire: &bustest.Wire{}, names: names, layout: layout.Layout{Names: names}}
+	w.server = bustest.New(t, server.Options{ServerName: "letters", MaxPayload: maxPayload, Users: users(w.names)})
+	w.server.Over(w.wire)
 	w.nc = w.connect("service")
 	w.js, err = jetstream.New(w.nc)
 	must(t, err)
@@ -79,27 +70,7 @@ func users(names events.Names) []*server.User {
 
 func (w *world) connect(user string) *nats.Conn {
 	w.t.Helper()
-	nc, err := nats.Connect("", nats.InProcessServer(w), nats.UserInfo(user, "p"), nats.MaxReconnects(-1),
-		nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	must(w.t, err)
-	return nc
-}
-
-// emptyPools makes the NATS client forget the timers it keeps for all its
-// connections: one that was made in another bubble must not be used in this.
-func emptyPools() {
-	runtime.GC() // what is pooled becomes the victim of
-	runtime.GC() // the next collection
-}
-
-// InProcessConn connects over the wire.
-func (w *world) InProcessConn() (net.Conn, error) {
-	c, err := w.server.InProcessConn()
-	if err != nil {
-		return nil, err
-	}
-	return wired{c, w.wire}, nil
+	return w.server.Connect(nats.UserInfo(user, "p"))
 }
 
 // provision creates the streams as production does.
@@ -115,8 +86,7 @@ func (w *world) provision() error {
 
 func (w *world) close() {
 	w.nc.Close()
-	w.server.Shutdown()
-	w.server.WaitForShutdown()
+	w.server.Halt()
 }
 
 // publish puts an event on the event stream and gives the letter about it.

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -152,9 +153,9 @@ func TestARestartOfTheBusLosesNothing(t *testing.T) {
 		for i := range 100 {
 			switch i {
 			case 30:
-				w.halt()
+				w.server.Halt()
 			case 60:
-				w.boot()
+				w.server.Boot()
 			}
 			l.Attempt(uint64(i+1), delivered("s", "r"))
 			l.Settled(KindParked, "t", uint64(i+1))
@@ -184,7 +185,7 @@ func TestWhatDoesNotFitIsDroppedCountedAndTold(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		l := New(w.js, w.names, Options{MaxBuffered: 10_000, Log: zerolog.New(&said), Metrics: reg})
 		stop := w.run(l)
-		w.halt()
+		w.server.Halt()
 		synctest.Wait()
 		begun := time.Now()
 		for i := range 1000 {
@@ -202,7 +203,7 @@ func TestWhatDoesNotFitIsDroppedCountedAndTold(t *testing.T) {
 			t.Errorf("%d bytes are held", room)
 		}
 		time.Sleep(10 * time.Minute)
-		w.boot()
+		w.server.Boot()
 		time.Sleep(2 * time.Second)
 		stop()
 		w.wantAttempts(1, lost.Run.From-1)
@@ -221,11 +222,11 @@ func TestWhatDoesNotFitIsDroppedCountedAndTold(t *testing.T) {
 
 func TestWhatIsNotConfirmedIsDroppedAndTold(t *testing.T) {
 	for name, c := range map[string]struct {
-		cut  part
+		cut  bustest.Part
 		kept int // how many records are there in the end, the last one included
 	}{
-		"the write is lost":  {theWrite, 1},
-		"the answer is lost": {theAnswer, 5},
+		"the write is lost":  {bustest.TheWrite, 1},
+		"the answer is lost": {bustest.TheAnswer, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(t *testing.T, w *world) {
@@ -233,7 +234,7 @@ func TestWhatIsNotConfirmedIsDroppedAndTold(t *testing.T) {
 				l := New(w.js, w.names, Options{Log: zerolog.New(&said)})
 				stop := w.run(l)
 				for round := range uint64(2) {
-					w.wire.cut(c.cut, "webhooks.attempts.")
+					w.wire.Cut(c.cut, "webhooks.attempts.")
 					l.Attempt(round*10+1, delivered("s", "r"))
 					l.Settled(KindDead, "s", round*10+2)
 					time.Sleep(20 * time.Second)
@@ -241,7 +242,7 @@ func TestWhatIsNotConfirmedIsDroppedAndTold(t *testing.T) {
 				l.Attempt(30, delivered("s", "r"))
 				time.Sleep(time.Second)
 				stop()
-				if w.wire.armed() {
+				if w.wire.Armed() {
 					t.Fatal("the wire was not cut where it should have been")
 				}
 				if lost := l.Dropped(); lost.Records != 4 || lost.Run != (Run{1, 12}) {
@@ -316,7 +317,7 @@ func TestFlushIsBounded(t *testing.T) {
 		for s := range 64 {
 			l.Attempt(1, delivered(fmt.Sprint("s", s), "r"))
 		}
-		w.halt()
+		w.server.Halt()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begun := time.Now()
@@ -327,7 +328,7 @@ func TestFlushIsBounded(t *testing.T) {
 			t.Errorf("Flush took %s", took)
 		}
 		must(t, New(w.js, w.names, Options{}).Flush(ctx)) // nothing to do
-		w.boot()
+		w.server.Boot()
 	})
 }
 
@@ -335,11 +336,11 @@ func TestWhatWaitedTooLongIsDropped(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		l := New(w.js, w.names, Options{})
 		defer w.run(l)()
-		w.halt()
+		w.server.Halt()
 		l.Attempt(1, delivered("s", "old"))
 		time.Sleep(linger + time.Minute)
 		l.Attempt(2, delivered("t", "new"))
-		w.boot()
+		w.server.Boot()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if got := w.read(Filter{Kinds: []Kind{KindAttempt}}); len(got) != 1 || got[0].EventID != "new" {

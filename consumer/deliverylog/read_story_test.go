@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -73,7 +74,7 @@ func TestReadOfAnEmptyLog(t *testing.T) {
 }
 
 func TestReadGoesOnWhereItWasCut(t *testing.T) {
-	for name, lose := range map[string]part{"request lost": theWrite, "answer lost": theAnswer} {
+	for name, lose := range map[string]bustest.Part{"request lost": bustest.TheWrite, "answer lost": bustest.TheAnswer} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(t *testing.T, w *world) {
 				l := New(w.js, w.names, Options{})
@@ -86,10 +87,10 @@ func TestReadGoesOnWhereItWasCut(t *testing.T) {
 					must(t, err)
 					got = append(got, r.Source())
 					if len(got) == 20 {
-						w.wire.cut(lose, "CONSUMER.MSG.NEXT")
+						w.wire.Cut(lose, "CONSUMER.MSG.NEXT")
 					}
 				}
-				if w.wire.armed() {
+				if w.wire.Armed() {
 					t.Fatal("the wire was not cut where it should have been")
 				}
 				if len(got) != 100 || got[0] != 1 || got[99] != 100 {
@@ -144,9 +145,9 @@ func TestFollowGoesOnOverARestartUntilItIsTold(t *testing.T) {
 			l.Attempt(i, delivered("s", "r"))
 			switch i {
 			case 10:
-				w.halt()
+				w.server.Halt()
 			case 20:
-				w.boot()
+				w.server.Boot()
 			}
 			time.Sleep(time.Second)
 		}
@@ -187,7 +188,7 @@ func TestFollowEndsAtOnceWhenItIsTold(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		for _, away := range []bool{false, true} {
 			if away {
-				w.halt()
+				w.server.Halt()
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			begun := time.Now()
@@ -199,7 +200,7 @@ func TestFollowEndsAtOnceWhenItIsTold(t *testing.T) {
 			}
 			cancel()
 		}
-		w.boot()
+		w.server.Boot()
 	})
 }
 

@@ -2,10 +2,7 @@ package deliverylog
 
 import (
 	"context"
-	"net"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -22,9 +20,8 @@ import (
 // world is a real server with the log's stream, in or out of a bubble.
 type world struct {
 	t      testing.TB
-	dir    string
-	server atomic.Pointer[server.Server]
-	wire   wire
+	server *bustest.Server
+	wire   *bustest.Wire
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	names  events.Names
@@ -42,61 +39,17 @@ func story(t *testing.T, f func(t *testing.T, w *world)) {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	emptyPools()
-	w := &world{t: t, dir: t.TempDir()}
-	w.boot()
-	nc, err := nats.Connect("", nats.InProcessServer(w), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
-		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	must(t, err)
-	w.nc = nc
-	w.js, err = jetstream.New(nc)
-	must(t, err)
+	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "log"}), wire: &bustest.Wire{}}
+	w.server.Over(w.wire)
+	w.nc = w.server.Connect()
+	w.js = bustest.JetStream(t, w.nc)
 	w.provision()
 	return w
 }
 
-// emptyPools makes the NATS client forget the timers it keeps for all its
-// connections: one that was made in another bubble must not be used in this.
-func emptyPools() {
-	runtime.GC() // what is pooled becomes the victim of
-	runtime.GC() // the next collection
-}
-
-// InProcessConn connects to whichever server runs now.
-func (w *world) InProcessConn() (net.Conn, error) {
-	s := w.server.Load()
-	if s == nil || !s.Running() {
-		return nil, server.ErrServerNotRunning
-	}
-	c, err := s.InProcessConn()
-	if err != nil {
-		return nil, err
-	}
-	return wired{c, &w.wire}, nil
-}
-
-func (w *world) boot() {
-	w.t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "log", JetStream: true, StoreDir: w.dir, DontListen: true, NoSigs: true, NoLog: true, JetStreamMaxStore: 1 << 30,
-	})
-	must(w.t, err)
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		w.t.Fatal("the server did not start")
-	}
-	w.server.Store(s)
-}
-
-func (w *world) halt() {
-	s := w.server.Load()
-	s.Shutdown()
-	s.WaitForShutdown()
-}
-
 func (w *world) close() {
 	w.nc.Close()
-	w.halt()
+	w.server.Halt()
 }
 
 // provision creates the log's stream as production does.

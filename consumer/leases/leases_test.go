@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
@@ -25,22 +25,15 @@ const ttl = 1500 * time.Millisecond
 // worked on by two.
 type fleet struct {
 	t      *testing.T
-	s      *server.Server
+	s      *bustest.Server
 	mu     sync.Mutex // guards worked
 	worked map[int]string
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := bustest.New(t, server.Options{})
+	t.Cleanup(s.Halt)
 	x := &fleet{t: t, s: s, worked: map[int]string{}}
 	js := x.connect()
 	defer js.Conn().Close()
@@ -55,17 +48,7 @@ func newFleet(t *testing.T) *fleet {
 	return x
 }
 
-func (x *fleet) connect() jetstream.JetStream {
-	nc, err := nats.Connect("", nats.InProcessServer(x.s))
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	return js
-}
+func (x *fleet) connect() jetstream.JetStream { return bustest.JetStream(x.t, x.s.Connect()) }
 
 type member struct {
 	x    *fleet

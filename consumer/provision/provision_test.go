@@ -6,42 +6,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/events"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// bus starts a real JetStream server in the process.
-func bus(t *testing.T) jetstream.JetStream {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
 
 func run(t *testing.T, js jetstream.JetStream, l layout.Layout, mode provision.Mode) provision.Report {
 	t.Helper()
@@ -74,7 +49,7 @@ func verdict(t *testing.T, r provision.Report, name string) provision.Finding {
 }
 
 func TestAnEmptyServerGetsEverythingAndASecondRunFindsItSame(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	l := layout.Layout{StoreBytes: 1 << 30}
 	want(t, run(t, js, l, provision.Ensure), provision.Created)
 	want(t, run(t, js, l, provision.Ensure), provision.Same)
@@ -83,7 +58,7 @@ func TestAnEmptyServerGetsEverythingAndASecondRunFindsItSame(t *testing.T) {
 }
 
 func TestADryRunTouchesNothing(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	want(t, run(t, js, layout.Layout{}, provision.DryRun), provision.Created)
 	names := js.StreamNames(t.Context())
 	for name := range names.Name() {
@@ -92,7 +67,7 @@ func TestADryRunTouchesNothing(t *testing.T) {
 }
 
 func TestTheEventStreamsOwnerKeepsItsOwnLimits(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "RESPONSES", Subjects: []string{"responses.>"}, MaxAge: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +98,7 @@ func TestAStreamThatCannotKeepThePromiseStopsTheService(t *testing.T) {
 		"subjects":  {Subjects: []string{"responses.completed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			js := bus(t)
+			js := bustest.Start(t)
 			cfg.Name = "RESPONSES"
 			if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 				t.Fatal(err)
@@ -138,7 +113,7 @@ func TestAStreamThatCannotKeepThePromiseStopsTheService(t *testing.T) {
 }
 
 func TestAConsumerSetUpOtherwiseIsShownThenChangedOnRequest(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	run(t, js, layout.Layout{}, provision.Ensure)
 	other := layout.Layout{AckWait: time.Minute}
 	_, err := provision.Run(t.Context(), js, other, provision.Ensure, zerolog.Nop())
@@ -153,7 +128,7 @@ func TestAConsumerSetUpOtherwiseIsShownThenChangedOnRequest(t *testing.T) {
 }
 
 func TestABucketSetUpOtherwiseIsChangedOnRequest(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "webhook_endpoints", History: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +142,7 @@ func TestABucketSetUpOtherwiseIsChangedOnRequest(t *testing.T) {
 }
 
 func TestAPushConsumerOfTheSameNameCannotBeChanged(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	if _, err := js.CreateStream(t.Context(), layout.Layout{}.Events()); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +156,7 @@ func TestAPushConsumerOfTheSameNameCannotBeChanged(t *testing.T) {
 }
 
 func TestTwoReplicasProvisionAtOnce(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	errs := make(chan error)
 	for range 8 {
 		go func() {
@@ -198,7 +173,7 @@ func TestTwoReplicasProvisionAtOnce(t *testing.T) {
 }
 
 func TestTwoDeploymentsLiveSideBySideUnderTheirPrefixes(t *testing.T) {
-	js := bus(t)
+	js := bustest.Start(t)
 	for _, prefix := range []string{"", "eu", "us"} {
 		l := layout.Layout{}
 		if err := setPrefix(&l, prefix); err != nil {

@@ -1,4 +1,4 @@
-package deadletters_test
+package bustest
 
 import (
 	"bytes"
@@ -7,31 +7,32 @@ import (
 	"sync"
 )
 
-// wire is the way to the server, which can be cut at a chosen place.
-type wire struct {
+// Wire is the way to the server, which can be cut at a chosen place.
+type Wire struct {
 	mu      sync.Mutex // guards what follows
 	pattern []byte     // what the request to cut at contains; nil: nothing is cut
-	lose    part
+	lose    Part
 	sent    bool // the request has gone through: the next bytes back are its answer
 }
 
-// part is what of a request is lost when the wire is cut.
-type part int
+// Part is what of a request is lost when the wire is cut.
+type Part int
 
+// The parts.
 const (
-	theWrite  part = iota // it never reaches the server
-	theAnswer             // the server has done it, nobody hears
+	TheWrite  Part = iota // it never reaches the server
+	TheAnswer             // the server has done it, nobody hears
 )
 
-// cut arms the wire: the next request containing pattern ends the connection.
-func (w *wire) cut(lose part, pattern string) {
+// Cut arms the wire: the next request containing pattern ends the connection.
+func (w *Wire) Cut(lose Part, pattern string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lose, w.pattern, w.sent = lose, []byte(pattern), false
 }
 
-// armed says whether the cut has yet to happen.
-func (w *wire) armed() bool {
+// Armed says whether the cut has yet to happen.
+func (w *Wire) Armed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.pattern != nil
@@ -40,7 +41,7 @@ func (w *wire) armed() bool {
 // wired is one connection over the wire.
 type wired struct {
 	net.Conn
-	w *wire
+	w *Wire
 }
 
 func (c wired) Write(p []byte) (int, error) {
@@ -60,13 +61,13 @@ func (c wired) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-func (w *wire) passing(p []byte) bool {
+func (w *Wire) passing(p []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.pattern == nil || !bytes.Contains(p, w.pattern) {
 		return true
 	}
-	if w.lose == theWrite {
+	if w.lose == TheWrite {
 		w.pattern = nil
 		return false
 	}
@@ -74,7 +75,7 @@ func (w *wire) passing(p []byte) bool {
 	return true
 }
 
-func (w *wire) answering() bool {
+func (w *Wire) answering() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.sent {
