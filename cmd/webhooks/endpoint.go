@@ -69,6 +69,29 @@ func (t endpointTarget) edit(ctx context.Context, rules delivery.Rules) (*editin
 	return &editing{session: s, Editor: config.NewEditor(kv, rules), survey: survey}, nil
 }
 
+// with opens the editor for the time of one command.
+func (t endpointTarget) with(w *world, rules delivery.Rules, do func(ctx context.Context, e *editing) error) error {
+	ctx, cancel := w.asking()
+	defer cancel()
+	e, err := t.edit(ctx, rules)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	return do(ctx, e)
+}
+
+// withCurrent is with, for commands on an endpoint that is there and valid.
+func (t endpointTarget) withCurrent(w *world, do func(ctx context.Context, e *editing, ep config.Endpoint) error) error {
+	return t.with(w, showing(), func(ctx context.Context, e *editing) error {
+		ep, err := e.current(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, e, ep)
+	})
+}
+
 // current reads the endpoint; one that breaks the rules can still be changed.
 func (e *editing) current(ctx context.Context) (config.Endpoint, error) {
 	ep, err := e.Get(ctx, e.survey)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -20,17 +21,10 @@ func (c *endpointRotateSecret) Run(w *world) error {
 	if c.Overlap < 0 {
 		return usage{errors.New("--overlap: want a duration of 0 or more")}
 	}
-	ctx, cancel := w.asking()
-	defer cancel()
-	e, err := c.edit(ctx, showing())
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	ep, err := e.current(ctx)
-	if err != nil {
-		return err
-	}
+	return c.withCurrent(w, func(ctx context.Context, e *editing, ep config.Endpoint) error { return c.rotate(ctx, w, e, ep) })
+}
+
+func (c *endpointRotateSecret) rotate(ctx context.Context, w *world, e *editing, ep config.Endpoint) error {
 	sealed, err := c.seal(w, c.keyringFlags, ep.Survey)
 	if err != nil {
 		return err

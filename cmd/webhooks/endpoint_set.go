@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/popsee/webhooks/config"
@@ -22,13 +23,10 @@ type endpointSet struct {
 
 // Run creates or changes the endpoint, comparing before it sets.
 func (c *endpointSet) Run(w *world) error {
-	ctx, cancel := w.asking()
-	defer cancel()
-	e, err := c.edit(ctx, c.rules())
-	if err != nil {
-		return err
-	}
-	defer e.close()
+	return c.with(w, c.rules(), func(ctx context.Context, e *editing) error { return c.set(ctx, w, e) })
+}
+
+func (c *endpointSet) set(ctx context.Context, w *world, e *editing) error {
 	ep, err := e.Get(ctx, e.survey)
 	created := errors.Is(err, config.ErrNoEndpoint)
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -16,23 +17,18 @@ type endpointGet struct {
 
 // Run shows the endpoint.
 func (c *endpointGet) Run(w *world) error {
-	ctx, cancel := w.asking()
-	defer cancel()
-	e, err := c.edit(ctx, showing())
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	ep, err := e.current(ctx)
-	if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
-		return err
-	}
-	v := viewOf(ep)
-	v.Invalid = reasonOf(err)
-	if c.JSON {
-		return w.printJSON(v)
-	}
-	return v.print(w)
+	return c.with(w, showing(), func(ctx context.Context, e *editing) error {
+		ep, err := e.current(ctx)
+		if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
+			return err
+		}
+		v := viewOf(ep)
+		v.Invalid = reasonOf(err)
+		if c.JSON {
+			return w.printJSON(v)
+		}
+		return v.print(w)
+	})
 }
 
 type endpointList struct {

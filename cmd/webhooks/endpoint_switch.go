@@ -1,5 +1,11 @@
 package main
 
+import (
+	"context"
+
+	"github.com/popsee/webhooks/config"
+)
+
 type endpointEnable struct {
 	endpointTarget `embed:""`
 }
@@ -15,25 +21,17 @@ type endpointDisable struct {
 func (c *endpointDisable) Run(w *world) error { return c.turn(w, false) }
 
 func (t endpointTarget) turn(w *world, on bool) error {
-	ctx, cancel := w.asking()
-	defer cancel()
-	e, err := t.edit(ctx, showing())
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	ep, err := e.current(ctx)
-	if err != nil {
-		return err
-	}
-	if ep.Enabled != on {
-		ep.Enabled = on
-		if ep, err = e.Put(ctx, ep); err != nil {
-			return conflict(err)
+	return t.withCurrent(w, func(ctx context.Context, e *editing, ep config.Endpoint) error {
+		var err error
+		if ep.Enabled != on {
+			ep.Enabled = on
+			if ep, err = e.Put(ctx, ep); err != nil {
+				return conflict(err)
+			}
 		}
-	}
-	w.printf("%s is %s (revision %d)\n", ep.Survey, viewOf(ep).state(), ep.Revision)
-	return nil
+		w.printf("%s is %s (revision %d)\n", ep.Survey, viewOf(ep).state(), ep.Revision)
+		return nil
+	})
 }
 
 type endpointRemove struct {
@@ -42,16 +40,11 @@ type endpointRemove struct {
 
 // Run removes the endpoint.
 func (c *endpointRemove) Run(w *world) error {
-	ctx, cancel := w.asking()
-	defer cancel()
-	e, err := c.edit(ctx, showing())
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	if err := e.Remove(ctx, e.survey, 0); err != nil {
-		return conflict(err)
-	}
-	w.printf("%s has no endpoint any more: nothing is owed to it\n", e.survey)
-	return nil
+	return c.with(w, showing(), func(ctx context.Context, e *editing) error {
+		if err := e.Remove(ctx, e.survey, 0); err != nil {
+			return conflict(err)
+		}
+		w.printf("%s has no endpoint any more: nothing is owed to it\n", e.survey)
+		return nil
+	})
 }

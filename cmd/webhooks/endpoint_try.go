@@ -22,26 +22,17 @@ type endpointTest struct {
 // Run sends one signed test event from here, through the same client the
 // service uses, and tells what came back. It fails when it was not a 2xx.
 func (c *endpointTest) Run(w *world) error {
-	ctx, cancel := w.asking()
-	defer cancel()
-	e, err := c.edit(ctx, showing())
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	ep, err := e.current(ctx)
-	if err != nil {
-		return err
-	}
-	target, err := c.target(ep)
-	if err != nil {
-		return err
-	}
-	a, err := c.send(ctx, e, target)
-	if err != nil {
-		return err
-	}
-	return c.tell(w, ep, a)
+	return c.withCurrent(w, func(ctx context.Context, e *editing, ep config.Endpoint) error {
+		target, err := c.target(ep)
+		if err != nil {
+			return err
+		}
+		a, err := c.send(ctx, e, target)
+		if err != nil {
+			return err
+		}
+		return c.tell(w, ep, a)
+	})
 }
 
 // target opens the endpoint's secrets as the service would.
