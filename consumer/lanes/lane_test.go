@@ -1,0 +1,186 @@
+package lanes
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+	"unsafe"
+
+	"pgregory.net/rapid"
+)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func at(d time.Duration) time.Time { return start.Add(d) }
+
+func filled(n int) *lane {
+	l := &lane{survey: "s1"}
+	for i := range n {
+		l.add(entry{src: uint64(i + 1), seq: uint64(100 + i), size: 10})
+	}
+	return l
+}
+
+func wantNext(t *testing.T, l *lane, now time.Time, src uint64) {
+	t.Helper()
+	e, ok := l.next(now)
+	if got := e.src; !ok && src != 0 || ok && got != src {
+		t.Errorf("next is %d (%v), want %d", got, ok, src)
+	}
+}
+
+func TestDrainingStartsInTheOrderOfTheSources(t *testing.T) {
+	l := &lane{}
+	for _, src := range []uint64{5, 3, 9, 4} {
+		l.add(entry{src: src, seq: src})
+	}
+	for _, src := range []uint64{3, 4, 5, 9, 0} {
+		wantNext(t, l, start, src)
+	}
+}
+
+func TestAnEventThatIsThereAlreadyIsRedundant(t *testing.T) {
+	l := filled(3)
+	if l.add(entry{src: 2, seq: 999}) {
+		t.Error("a second copy is taken in")
+	}
+	if !l.add(entry{src: 2, seq: 101}) {
+		t.Error("the same copy, read again, is called redundant")
+	}
+	wantNext(t, l, start, 1)
+	l.landed(1, true, time.Time{})
+	if !l.add(entry{src: 1, seq: 500}) || l.live != 3 {
+		t.Error("an event that was delivered and parked again is not taken in")
+	}
+}
+
+func TestAnEventThatFailsByItselfHoldsNobodyUp(t *testing.T) {
+	l := filled(3)
+	wantNext(t, l, start, 1)
+	l.landed(1, false, at(time.Minute))
+	wantNext(t, l, start, 2)
+	wantNext(t, l, start, 3)
+	wantNext(t, l, start, 0)
+	if w := l.wake(); !w.Equal(at(time.Minute)) {
+		t.Errorf("wakes at %s, want after a minute", w)
+	}
+	wantNext(t, l, at(time.Minute), 1)
+}
+
+func TestProbingTriesOneAtATimeAndAnotherAfterTwoFailures(t *testing.T) {
+	l := filled(3)
+	now := start
+	l.fails(now, 0, 1)
+	wantNext(t, l, now, 0)
+	for _, src := range []uint64{1, 1, 2, 2, 3, 3, 1} {
+		now = l.probeAt
+		wantNext(t, l, now, src)
+		wantNext(t, l, now, 0) // one at a time
+		l.landed(src, false, now)
+		l.fails(now, 0, 1)
+	}
+}
+
+func TestTheWaitBetweenProbesDoublesToFiveMinutes(t *testing.T) {
+	l := filled(1)
+	for i, want := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second, 300 * time.Second, 300 * time.Second} {
+		if got := l.fails(start, 0, 1).Sub(start); got != want {
+			t.Errorf("wait %d is %s, want %s", i, got, want)
+		}
+	}
+	if got := l.fails(start, 0, 0).Sub(start); got != 150*time.Second {
+		t.Errorf("the least jitter gives %s, want half of the wait", got)
+	}
+	if got := l.fails(start, time.Hour, 0).Sub(start); got != time.Hour {
+		t.Errorf("a Retry-After of an hour gives %s", got)
+	}
+}
+
+func TestTheFirst2xxMakesEverythingDue(t *testing.T) {
+	l := filled(3)
+	wantNext(t, l, start, 1)
+	l.landed(1, false, at(time.Hour))
+	l.fails(start, 0, 1)
+	if !l.works(at(time.Second)) || l.works(at(time.Second)) {
+		t.Error("the recovery is not told exactly once")
+	}
+	for _, src := range []uint64{1, 2, 3} {
+		wantNext(t, l, at(time.Second), src)
+	}
+}
+
+// TestALaneNeverLosesOrDoublesAnEntry drives a lane at random and compares it
+// with what must be there.
+func TestALaneNeverLosesOrDoublesAnEntry(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l, there, airborne := &lane{}, map[uint64]bool{}, map[uint64]bool{}
+		now, seq := start, uint64(0)
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			src := rapid.Uint64Range(1, 40).Draw(t, "src")
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
+			case 0, 1:
+				seq++
+				if took := l.add(entry{src: src, seq: seq, size: 1}); took == there[src] {
+					t.Fatalf("add %d says %v, is there: %v", src, took, there[src])
+				}
+				there[src] = true
+			case 2:
+				if e, ok := l.next(now); ok {
+					if !there[e.src] || airborne[e.src] {
+						t.Fatalf("started %d, which is not there or flies already", e.src)
+					}
+					airborne[e.src] = true
+				}
+			case 3:
+				if airborne[src] {
+					remove := rapid.Bool().Draw(t, "remove")
+					l.landed(src, remove, now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "due"))*time.Second))
+					delete(airborne, src)
+					if remove {
+						delete(there, src)
+					}
+				}
+			case 4:
+				now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "wait")) * time.Second)
+			case 5:
+				if rapid.Bool().Draw(t, "works") {
+					l.works(now)
+				} else {
+					l.fails(now, 0, rand.Float64())
+				}
+			}
+			if l.live != len(there) || l.flying != len(airborne) || l.bytes != int64(len(there)) {
+				t.Fatalf("%d live, %d flying, %d bytes; want %d, %d, %d", l.live, l.flying, l.bytes, len(there), len(airborne), len(there))
+			}
+		}
+		// In the end everything that is there and does not fly can be started.
+		l.works(now)
+		l.allDue()
+		for len(airborne) < len(there) {
+			e, ok := l.next(now)
+			if !ok || airborne[e.src] || !there[e.src] {
+				t.Fatalf("%d of %d started, then %v %v", len(airborne), len(there), e.src, ok)
+			}
+			airborne[e.src] = true
+		}
+	})
+}
+
+func TestAnEntryIsAFewWords(t *testing.T) {
+	if size := unsafe.Sizeof(entry{}); size > 32 {
+		t.Errorf("an entry takes %d bytes, want at most 32: there may be a million", size)
+	}
+}
+
+func BenchmarkDrain50000(b *testing.B) {
+	for b.Loop() {
+		l := filled(50_000)
+		for {
+			e, ok := l.next(start)
+			if !ok {
+				break
+			}
+			l.landed(e.src, true, time.Time{})
+		}
+	}
+}

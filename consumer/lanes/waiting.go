@@ -1,0 +1,88 @@
+package lanes
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// Waiting is one event in a lane.
+type Waiting struct {
+	Survey                  events.Survey
+	EventID                 string
+	Source                  uint64    // its sequence in the event stream; what it is recognised by
+	Published               time.Time // when it was published there
+	Parked                  time.Time
+	Attempts                int    // tries before it was parked
+	Reason                  string // why it was parked
+	DueNow                  bool   // it was not tried, or its endpoint fails as a whole: its own schedule says nothing
+	Traceparent, Tracestate string
+	Body                    []byte
+}
+
+// The headers of a parked event.
+const (
+	headerSource    = "Popsee-Source-Sequence"
+	headerPublished = "Popsee-Published"
+	headerParked    = "Popsee-Parked"
+	headerAttempts  = "Popsee-Attempts"
+	headerReason    = "Popsee-Reason"
+	headerEvent     = "Popsee-Event"
+	headerDueNow    = "Popsee-Due-Now"
+	headerParent    = "traceparent"
+	headerState     = "tracestate"
+)
+
+// message is the event's copy on the lanes stream. It never carries a message
+// id: publishing what was parked, delivered and parked again must store it.
+func (w Waiting) message(names events.Names) *nats.Msg {
+	h := nats.Header{}
+	set := func(key, value string) {
+		if value != "" {
+			h[key] = []string{value}
+		}
+	}
+	set(events.FormatHeader, events.Format)
+	set(headerSource, strconv.FormatUint(w.Source, 10))
+	set(headerPublished, w.Published.UTC().Format(time.RFC3339Nano))
+	set(headerParked, w.Parked.UTC().Format(time.RFC3339Nano))
+	set(headerAttempts, strconv.Itoa(w.Attempts))
+	set(headerReason, w.Reason)
+	set(headerEvent, w.EventID)
+	if w.DueNow {
+		set(headerDueNow, "true")
+	}
+	set(headerParent, w.Traceparent)
+	set(headerState, w.Tracestate)
+	return &nats.Msg{Subject: names.LaneSubject(w.Survey), Header: h, Data: w.Body}
+}
+
+// read is the other way round. A message of another format is an error, and left
+// alone.
+func read(h nats.Header, body []byte) (Waiting, error) {
+	if f := h.Get(events.FormatHeader); f != events.Format {
+		return Waiting{}, fmt.Errorf("parked event of format %.16q, this version reads %s", f, events.Format)
+	}
+	w := Waiting{
+		EventID: h.Get(headerEvent), Reason: h.Get(headerReason), DueNow: h.Get(headerDueNow) == "true",
+		Traceparent: h.Get(headerParent), Tracestate: h.Get(headerState), Body: body,
+	}
+	var err error
+	if w.Source, err = strconv.ParseUint(h.Get(headerSource), 10, 64); err != nil {
+		return Waiting{}, fmt.Errorf("parked event without its source: %w", err)
+	}
+	if w.Parked, err = time.Parse(time.RFC3339Nano, h.Get(headerParked)); err != nil {
+		return Waiting{}, fmt.Errorf("parked event without its time: %w", err)
+	}
+	if w.Published, err = time.Parse(time.RFC3339Nano, h.Get(headerPublished)); err != nil {
+		return Waiting{}, fmt.Errorf("parked event without its publication: %w", err)
+	}
+	if w.Attempts, err = strconv.Atoi(h.Get(headerAttempts)); err != nil {
+		return Waiting{}, fmt.Errorf("parked event without its attempts: %w", err)
+	}
+	return w, nil
+}
