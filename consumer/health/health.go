@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -83,6 +84,13 @@ func (b *Board) Of(survey events.Survey) (Record, bool) {
 		return Record{}, false
 	}
 	return v.(Record), true
+}
+
+// Failing lists the surveys that have a record.
+func (b *Board) Failing() iter.Seq[events.Survey] {
+	return func(yield func(events.Survey) bool) {
+		b.records.Range(func(k, _ any) bool { return yield(k.(events.Survey)) })
+	}
 }
 
 // run watches, and begins anew every minute and whenever the watch ends.

@@ -1,0 +1,123 @@
+package lanes
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/events"
+)
+
+const (
+	feedPull  = 10 * time.Minute // one pull of the feed; an idle shard costs next to nothing
+	feedBeat  = 30 * time.Second
+	feedAgain = time.Second // after a feed that ended
+)
+
+// fed is one entry of the shard, or the news that all there was has come.
+type fed struct {
+	survey   events.Survey
+	entry    entry
+	caughtUp bool
+}
+
+// feed reads the shard's headers from its first event on and goes on with new
+// ones, until ctx ends. A feed that breaks begins anew: what is in the index
+// already is recognised.
+func (s *shard) feed(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.feedOnce(ctx); err != nil && ctx.Err() == nil {
+			s.o.o.Log.Debug().Err(err).Int("shard", s.lease.Shard).Msg("a shard's feed ended and begins anew")
+			pause(ctx, feedAgain)
+		}
+	}
+}
+
+func (s *shard) feedOnce(ctx context.Context) error {
+	cons, err := s.o.js.OrderedConsumer(ctx, s.o.o.Names.Lanes(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.o.o.Names.LaneShardSubject(s.lease.Shard)}, HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
+	})
+	if err != nil {
+		return err
+	}
+	if cons.CachedInfo().NumPending == 0 {
+		s.send(ctx, fed{caughtUp: true})
+	}
+	it, err := cons.Messages(jetstream.PullExpiry(feedPull), jetstream.PullHeartbeat(feedBeat))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	stop := context.AfterFunc(ctx, it.Stop)
+	defer stop()
+	for {
+		msg, err := it.Next()
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !s.feedOne(ctx, msg) {
+			return nil
+		}
+	}
+}
+
+// feedOne passes one message on; it says false when ctx has ended.
+func (s *shard) feedOne(ctx context.Context, msg jetstream.Msg) bool {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return true
+	}
+	f, err := s.index(msg, meta.Sequence.Stream)
+	if err != nil {
+		s.o.o.Log.Warn().Err(err).Uint64("lane_seq", meta.Sequence.Stream).Msg("a parked event cannot be read and is left alone")
+	} else if !s.send(ctx, f) {
+		return false
+	}
+	return meta.NumPending > 0 || s.send(ctx, fed{caughtUp: true})
+}
+
+// index reads an entry from a message's headers.
+func (s *shard) index(msg jetstream.Msg, seq uint64) (fed, error) {
+	w, err := read(msg.Headers(), nil)
+	if err != nil {
+		return fed{}, err
+	}
+	subject := msg.Subject()
+	survey, err := events.ParseSurvey(subject[strings.LastIndexByte(subject, '.')+1:])
+	if err != nil {
+		return fed{}, err
+	}
+	size, _ := strconv.ParseUint(msg.Headers().Get("Nats-Msg-Size"), 10, 32) // headers-only deliveries carry it
+	e := entry{src: w.Source, seq: seq, size: uint32(size)}
+	if !w.DueNow {
+		if due, ok := s.o.o.Schedule(w.Parked, w.EventID, w.Parked); ok {
+			e.due = due.UnixMilli()
+		}
+	}
+	return fed{survey: survey, entry: e}, nil
+}
+
+func (s *shard) send(ctx context.Context, f fed) bool {
+	select {
+	case s.fed <- f:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
