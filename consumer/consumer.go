@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -27,6 +32,7 @@ import (
 type Endpoints interface {
 	Target(ctx context.Context, survey events.Survey) (*delivery.Target, config.Limits, error)
 	Current() (bool, time.Time)
+	Watch(f func(config.Change)) (cancel func())
 }
 
 // Sender makes one attempt. Every end is an attempt, never an error.
@@ -51,6 +57,8 @@ func (noHistory) Settled(deliverylog.Kind, events.Survey, uint64) {}
 type Options struct {
 	Layout       layout.Layout
 	MaxBytes     int                   // the largest event delivered; 0 means events.MaxBytes
+	Replica      string                // who this is among the replicas, unique while it lives
+	Version      string                // of the program, announced to the others
 	Slots        int                   // messages in hand at once; 0 means 2,000
 	PullExpires  time.Duration         // how long one pull stays open, and so how long a stop may wait for it; 0 means 1 s
 	MarkInterval time.Duration         // how often the mark is looked at; 0 means 1 s
@@ -98,8 +106,13 @@ type Consumer struct {
 	metrics   *metrics
 	dead      *deadletters.Store
 	deadQuiet *quiet
-	unsent    later // acknowledgements NATS was away for
-	returns   later // what is given back once no pull of ours is open that would only bring it again
+	parkQuiet *quiet
+	gate      *admit.Gate
+	leases    *leases.Keeper
+	owner     *lanes.Owner
+	health    *health.Board // open while Run runs
+	unsent    later         // acknowledgements NATS was away for
+	returns   later         // what is given back once no pull of ours is open that would only bring it again
 	binding   binding
 
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
@@ -124,6 +137,11 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 		inflight:  newInflight(),
 		metrics:   newMetrics(o.metrics()),
 		mark:      mark.New(js, o.Layout, o.Log),
+		gate:      admit.NewGate(o.slots()),
+		parkQuiet: newQuiet(o.Log),
+		leases: leases.New(js, o.Layout.Names, leases.Options{
+			Self: leases.Replica{ID: cmp.Or(o.Replica, "replica"), Version: o.Version, Started: time.Now().UTC()}, Log: o.Log,
+		}),
 		dead:      deadletters.New(js, o.Layout.Names),
 		deadQuiet: newQuiet(o.Log),
 		hurry:     make(chan struct{}, 1),
@@ -138,12 +156,22 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	if err := c.firstLook(fetch); err != nil {
 		return err
 	}
+	if err := c.openLanes(fetch); err != nil {
+		return err
+	}
+	defer c.health.Close()
 	var loops sync.WaitGroup
 	keep, stopKeeping := context.WithCancel(work)
 	loops.Go(func() { c.keepMark(keep) })
 	loops.Go(func() { c.keepProgress(keep) })
+	loops.Go(func() { c.keepAdmission(keep) })
+	own, stopOwning := context.WithCancel(work)
+	loops.Go(func() { c.leases.Run(own, c.owner.Own) })
+	unwatch := c.endpoints.Watch(func(ch config.Change) { c.owner.Changed(ch.Survey) })
 	c.pull(fetch, work)
 	c.stopping.Store(true)
+	unwatch()
+	stopOwning()
 	c.handlers.Wait()
 	c.returns.flush()
 	c.unsent.flush()
@@ -151,6 +179,26 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	loops.Wait()
 	return c.lastLook(work)
 }
+
+// openLanes reads what is known of failing endpoints, and gets ready to own
+// shards.
+func (c *Consumer) openLanes(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTime)
+	defer cancel()
+	names := c.o.Layout.Names
+	board, err := health.Open(ctx, c.js, names, c.o.Log)
+	if err != nil {
+		return fmt.Errorf("start the lanes: %w", err)
+	}
+	c.health = board
+	c.owner = lanes.New(c.js, fromLanes{c}, lanes.Options{
+		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, Log: c.o.Log,
+	})
+	return nil
+}
+
+// openTime bounds reading the health of endpoints at the start.
+const openTime = 30 * time.Second
 
 // firstLook insists on a clear answer before anything is pulled. An alarm is
 // not an error: the replica stays, says so, and goes on when a person has

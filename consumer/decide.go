@@ -9,6 +9,7 @@ type action uint8
 
 const (
 	actAck    action = iota // nothing more is owed
+	actPark                 // it waits in its survey's lane
 	actLeave                // unacknowledged: the server delivers it again after AckWait
 	actReturn               // given back at once, so that another replica takes it now
 	actBury                 // it can never be delivered: it becomes a dead letter
@@ -22,7 +23,9 @@ func decide(v delivery.Verdict, stopping bool) action {
 		return actAck
 	case delivery.Dead:
 		return actBury
-	case delivery.Again, delivery.Gone, delivery.Ours:
+	case delivery.Again, delivery.Gone:
+		return actPark
+	case delivery.Ours:
 		if stopping {
 			return actReturn
 		}

@@ -10,8 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -54,39 +56,77 @@ func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *
 	if err != nil {
 		return c.refuse(err, msg, meta)
 	}
-	target, _, err := c.endpoints.Target(work, e.Survey)
+	target, limits, err := c.endpoints.Target(work, e.Survey)
 	if err != nil {
-		return c.withoutTarget(err, e, meta)
+		return c.withoutTarget(err, limits, e, meta)
 	}
-	// The waits between tries end when the replica is told to stop; an attempt
-	// that has begun may finish.
-	a := ride(ctx, func(n int) delivery.Attempt {
+	if r, failing := c.health.Of(e.Survey); failing {
+		return c.parking(e, meta, 0, r.Reason, true) // its lane's owner probes; nobody else tries
+	}
+	return c.tryNow(ctx, work, target, limits, e, msg, meta)
+}
+
+// tryNow attempts an event, rides over a blip, and decides by how that ended.
+func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, limits config.Limits, e events.Event, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
+	var got admitted // the last that was let through
+	var refused admit.Refusal
+	tries := 0
+	a := ride(ctx, func(n int) (delivery.Attempt, bool) {
 		if n > 1 { // seconds later: the owner may have mended the URL or changed the secret
-			if now, _, err := c.endpoints.Target(work, e.Survey); err == nil {
-				target = now
+			if now, l, err := c.endpoints.Target(work, e.Survey); err == nil {
+				target, limits = now, l
 			}
 		}
-		return c.attempt(work, target, e, meta, n)
+		// The server counts deliveries, not tries: a crash may make a number repeat.
+		next := c.attemptAdmitted(work, target, c.share(limits), e, meta.Sequence.Stream, delivery.Meta{Number: int(meta.NumDelivered) - 1 + n})
+		if next.refusal != "" {
+			refused = next.refusal
+			return got.attempt, false
+		}
+		got, tries = next, n
+		return got.attempt, !got.failing
 	})
-	end = conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
-	if end.action == actBury {
+	switch {
+	case tries == 0:
+		return c.parking(e, meta, 0, string(refused), true)
+	case got.failing:
+		c.tellFailing(work, e.Survey, a)
+	}
+	end := conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
+	switch end.action {
+	case actPark:
+		return c.parking(e, meta, tries, string(a.Reason), got.failing)
+	case actBury:
 		end.letter = c.letterOf(string(a.Reason), msg, meta)
 		end.letter.Survey, end.letter.EventID, end.letter.Detail, end.letter.Attempts = e.Survey, e.ID, a.Detail, a.Number
 		end.letter.First, end.letter.Last = a.Started, a.Started
+	case actAck, actLeave, actReturn:
 	}
 	return end
 }
 
-// attempt sends one request and tells of it.
-func (c *Consumer) attempt(work context.Context, t *delivery.Target, e events.Event, meta *jetstream.MsgMetadata, n int) delivery.Attempt {
-	// The server counts deliveries, not tries: a crash may make a number repeat.
-	number := int(meta.NumDelivered) - 1 + n
-	a := c.sender.Send(work, t, e, delivery.Meta{Number: number})
-	c.metrics.attempted(a)
-	c.o.History.Attempt(meta.Sequence.Stream, a)
-	c.o.Log.Info().Uint64("seq", meta.Sequence.Stream).EmbedObject(a).Msg("attempt")
-	return a
+// parking sends an event to its survey's lane. dueNow says that the event's own
+// schedule has no say: it was not tried, or its endpoint fails as a whole.
+func (c *Consumer) parking(e events.Event, meta *jetstream.MsgMetadata, tries int, reason string, dueNow bool) conclusion {
+	return conclusion{action: actPark, outcome: outcomeParked, parked: &lanes.Waiting{
+		Survey: e.Survey, EventID: e.ID, Source: meta.Sequence.Stream, Published: meta.Timestamp, Parked: time.Now(), Attempts: tries,
+		Reason: reason, DueNow: dueNow, Traceparent: e.Traceparent, Tracestate: e.Tracestate, Body: e.Body,
+	}}
 }
+
+// tellFailing tells every replica that an endpoint fails as a whole. Should that
+// not work, each finds out by itself.
+func (c *Consumer) tellFailing(work context.Context, survey events.Survey, a delivery.Attempt) {
+	ctx, cancel := context.WithTimeout(work, healthTime)
+	defer cancel()
+	now := time.Now()
+	if err := c.health.Failed(ctx, survey, string(a.Reason), now, now.Add(max(lanes.FirstWait, a.After))); err != nil {
+		c.parkQuiet.warn(err, "an endpoint's failure could not be told to the other replicas")
+	}
+}
+
+// healthTime bounds telling the others of a failing endpoint.
+const healthTime = 3 * time.Second
 
 // refuse ends an event that can never be delivered as it is.
 func (c *Consumer) refuse(err error, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
@@ -102,7 +142,10 @@ func (c *Consumer) refuse(err error, msg jetstream.Msg, meta *jetstream.MsgMetad
 }
 
 // withoutTarget ends an event whose endpoint is not there, or cannot be known.
-func (c *Consumer) withoutTarget(err error, e events.Event, meta *jetstream.MsgMetadata) conclusion {
+func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event, meta *jetstream.MsgMetadata) conclusion {
+	if errors.Is(err, config.ErrNoEndpoint) && limits.Revision != 0 {
+		return c.parking(e, meta, 0, "disabled", true) // switched off is not removed: it waits until it is switched on
+	}
 	if errors.Is(err, config.ErrNoEndpoint) {
 		c.o.History.Settled(deliverylog.KindNoWebhook, e.Survey, meta.Sequence.Stream)
 		return conclusion{action: actAck, outcome: outcomeNoEndpoint}

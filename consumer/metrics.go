@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/delivery"
 )
 
@@ -21,6 +22,7 @@ type metrics struct {
 	attemptTime prometheus.Histogram
 	latency     prometheus.Histogram
 	settled     map[string]prometheus.Counter
+	refused     map[admit.Refusal]prometheus.Counter
 	redelivered prometheus.Counter
 	reacked     prometheus.Counter
 	ackErrors   prometheus.Counter
@@ -39,7 +41,8 @@ const (
 	outcomeDelivered  = "delivered"
 	outcomeNoEndpoint = "no_webhook"
 	outcomeDead       = "dead"
-	outcomeLeft       = "left" // unacknowledged: comes again
+	outcomeParked     = "parked" // waits in its survey's lane
+	outcomeLeft       = "left"   // unacknowledged: comes again
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -53,8 +56,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	settled := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "events_total", Help: "Events the live consumer has let go, by outcome.",
 	}, []string{"outcome"})
-	for _, o := range []string{outcomeDelivered, outcomeNoEndpoint, outcomeDead, outcomeLeft} {
+	for _, o := range []string{outcomeDelivered, outcomeNoEndpoint, outcomeDead, outcomeParked, outcomeLeft} {
 		m.settled[o] = settled.WithLabelValues(o)
+	}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "attempts_refused_total", Help: "Attempts that admission did not let begin, by why.",
+	}, []string{"reason"})
+	m.refused = map[admit.Refusal]prometheus.Counter{}
+	for _, r := range admit.Refusals() {
+		m.refused[r] = refused.WithLabelValues(string(r))
 	}
 	m.attemptTime = histogram("attempt_duration_seconds", "How long one request took, DNS to the end of the response.")
 	m.latency = histogram("publish_to_delivered_seconds", "From an event's publication to its 2xx.")
@@ -69,7 +79,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.lost = gauge("left_unsettled_events", "Events that left the event stream before they were settled, at most (since the consumer's floor).")
 	m.timeLeft = gauge("unsettled_time_left_seconds", "Time until the oldest unsettled event leaves the event stream; some 292 years while nothing waits.")
 	m.alarm = gauge("stopped_by_alarm", "1 while the live consumer has stopped by itself and waits for a person.")
-	reg.MustRegister(attempts, settled, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
+	reg.MustRegister(attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
 		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
 	return m
 }

@@ -19,6 +19,7 @@ type receiver struct {
 	mu       sync.Mutex // guards the rest
 	script   []answer   // the last one repeats
 	requests []request
+	refuses  map[string]int // status by event id, whatever the script says
 }
 
 // answer is how one request is answered.
@@ -72,6 +73,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.mu.Lock()
 	a := r.next()
+	if status := r.refuses[req.Header.Get(delivery.HeaderDelivery)]; status != 0 {
+		a = answer{status: status}
+	}
 	n := len(r.requests)
 	r.requests = append(r.requests, request{
 		at: time.Now(), id: req.Header.Get(delivery.HeaderDelivery), attempt: req.Header.Get(delivery.HeaderAttempt),
@@ -112,6 +116,21 @@ func (r *receiver) accepted(id string) int {
 		}
 	}
 	return n
+}
+
+// mostAtOnce is how many requests overlapped at most, each taking so long.
+func (r *receiver) mostAtOnce(took time.Duration) int {
+	seen, most := r.seen(), 0
+	for _, q := range seen {
+		n := 0
+		for _, other := range seen {
+			if !other.at.After(q.at) && other.at.Add(took).After(q.at) {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
 }
 
 // internet is where all receivers of a story live: an HTTP server on in-memory

@@ -24,11 +24,12 @@ const (
 var errAgain = retry.RetryableError(errors.New("try again"))
 
 // ride runs try until it ends in something a moment's wait would not change,
-// and returns the last attempt. The first try always runs; the waits before the
+// and returns the last attempt. try says whether another one may follow. The first always runs; the waits before the
 // others end with ctx.
-func ride(ctx context.Context, try func(n int) delivery.Attempt) delivery.Attempt {
-	last, n := try(1), 1
-	if !blip(last) {
+func ride(ctx context.Context, try func(n int) (a delivery.Attempt, again bool)) delivery.Attempt {
+	last, again := try(1)
+	n := 1
+	if !again || !blip(last) {
 		return last // nearly every attempt: nothing is built for it
 	}
 	waits := rideWaits()
@@ -44,7 +45,7 @@ func ride(ctx context.Context, try func(n int) delivery.Attempt) delivery.Attemp
 			return errAgain
 		}
 		n++
-		if last = try(n); blip(last) {
+		if last, again = try(n); again && blip(last) {
 			return errAgain
 		}
 		return nil

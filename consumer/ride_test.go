@@ -48,11 +48,11 @@ func TestWhichFailuresAreRiddenOver(t *testing.T) {
 func TestABlipIsTriedTwiceMoreWithinThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, tries := time.Now(), 0
-		a := ride(t.Context(), func(n int) delivery.Attempt {
+		a := ride(t.Context(), func(n int) (delivery.Attempt, bool) {
 			if tries++; n != tries {
 				t.Errorf("try %d says it is number %d", tries, n)
 			}
-			return failed(delivery.ReasonRefused, 0)
+			return failed(delivery.ReasonRefused, 0), true
 		})
 		if tries != 3 || a.Reason != delivery.ReasonRefused {
 			t.Errorf("%d tries ending in %s, want 3 refused", tries, a.Reason)
@@ -66,11 +66,11 @@ func TestABlipIsTriedTwiceMoreWithinThreeSeconds(t *testing.T) {
 func TestARetryAfterIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		a := ride(t.Context(), func(n int) delivery.Attempt {
+		a := ride(t.Context(), func(n int) (delivery.Attempt, bool) {
 			if n == 1 {
-				return failed(delivery.Reason429, time.Second)
+				return failed(delivery.Reason429, time.Second), true
 			}
-			return delivery.Attempt{Verdict: delivery.Delivered}
+			return delivery.Attempt{Verdict: delivery.Delivered}, true
 		})
 		if took := time.Since(start); a.Verdict != delivery.Delivered || took < time.Second {
 			t.Errorf("%s after %s, want delivered after a second", a.Verdict, took)
@@ -83,7 +83,7 @@ func TestAStopEndsTheWaitButNotTheFirstTry(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		start, tries := time.Now(), 0
-		ride(ctx, func(int) delivery.Attempt { tries++; return failed(delivery.ReasonRefused, 0) })
+		ride(ctx, func(int) (delivery.Attempt, bool) { tries++; return failed(delivery.ReasonRefused, 0), true })
 		if tries != 1 || time.Since(start) != 0 {
 			t.Errorf("%d tries in %s, want one and no wait", tries, time.Since(start))
 		}
@@ -98,9 +98,9 @@ func TestDecide(t *testing.T) {
 	}{
 		{delivery.Delivered, false, actAck},
 		{delivery.Delivered, true, actAck},
-		{delivery.Again, false, actLeave},
-		{delivery.Again, true, actReturn},
-		{delivery.Gone, false, actLeave},
+		{delivery.Again, false, actPark},
+		{delivery.Again, true, actPark},
+		{delivery.Gone, false, actPark},
 		{delivery.Ours, false, actLeave},
 		{delivery.Ours, true, actReturn},
 		{delivery.Dead, true, actBury},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/lanes"
 )
 
 // conclusion is what was decided about a message, and how it is counted.
@@ -15,15 +16,14 @@ type conclusion struct {
 	action  action
 	outcome string              // one of the outcomes of the events counter
 	letter  *deadletters.Letter // what to bury, with actBury
+	parked  *lanes.Waiting      // what to park, with actPark
 }
 
 // finish settles a message as decided. What is settled is remembered before the
 // acknowledgement is sent, so that a redelivery that overtakes it is not sent
 // to the endpoint again.
 func (c *Consumer) finish(work context.Context, f *flight, meta *jetstream.MsgMetadata, end conclusion) {
-	if end.action == actBury {
-		end = c.bury(work, end)
-	}
+	end = c.custody(work, end)
 	if end.outcome == outcomeDelivered {
 		c.metrics.delivered(meta.Timestamp)
 	} else {
@@ -36,12 +36,38 @@ func (c *Consumer) finish(work context.Context, f *flight, meta *jetstream.MsgMe
 	case actBury:
 		c.inflight.settle(f.seq)
 		c.settle(func() error { return f.handle().TermWithReason(end.letter.Reason + ": now a dead letter") })
+	case actPark:
+		c.inflight.settle(f.seq)
+		c.settle(func() error { return f.handle().TermWithReason("parked: " + end.parked.Reason) })
 	case actReturn:
 		c.inflight.leave(f.seq)
 		c.returns.add(func() error { return f.handle().Nak() })
 	case actLeave:
 		c.inflight.leave(f.seq)
 	}
+}
+
+// custody stores what is to be let go, before it is.
+func (c *Consumer) custody(work context.Context, end conclusion) conclusion {
+	switch end.action {
+	case actBury:
+		return c.bury(work, end)
+	case actPark:
+		return c.park(work, end)
+	case actAck, actLeave, actReturn:
+	}
+	return end
+}
+
+// park stores the event in its lane. Until the stream has confirmed it the event
+// stays where it is: it comes again, and is recognised if the copy was stored.
+func (c *Consumer) park(work context.Context, end conclusion) conclusion {
+	if err := lanes.Park(work, c.js, c.o.Layout.Names, *end.parked); err != nil {
+		c.parkQuiet.warn(err, "an event could not be parked; it stays in the event stream, unacknowledged")
+		return conclusion{action: actLeave, outcome: outcomeLeft}
+	}
+	c.o.History.Settled(deliverylog.KindParked, end.parked.Survey, end.parked.Source)
+	return end
 }
 
 // bury stores the dead letter. Until the stream has confirmed it nothing is let

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +73,10 @@ func newWorld(t *testing.T) *world {
 	keys, err := config.NewKeyring(key)
 	must(t, err)
 	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
-	w.layout = layout.Layout{AckWait: ackWait}
+	// Inside a bubble the server ages messages by a clock outside it, and would
+	// expire every lease at once; a replica that crashes takes its leases along in
+	// crash instead.
+	w.layout = layout.Layout{AckWait: ackWait, LeaseTTL: 10_000 * time.Hour}
 	w.dial()
 	w.provision()
 	return w
@@ -195,6 +199,7 @@ func (w *world) advance(d time.Duration) {
 // replica is one running service.
 type replica struct {
 	w          *world
+	id         string
 	nc         *nats.Conn
 	store      *config.Store
 	client     *delivery.Client
@@ -216,7 +221,7 @@ func (w *world) start() *replica {
 }
 
 func (w *world) tryStart() (*replica, error) {
-	r := &replica{w: w, nc: w.server.Connect(), done: make(chan error, 1)}
+	r := &replica{w: w, id: fmt.Sprint("replica-", len(w.replicas)), nc: w.server.Connect(), done: make(chan error, 1)}
 	js := bustest.JetStream(w.t, r.nc)
 	log := zerolog.New(w.log).With().Int("replica", len(w.replicas)).Logger()
 	var err error
@@ -234,7 +239,7 @@ func (w *world) tryStart() (*replica, error) {
 	if w.wrap != nil {
 		sender = w.wrap(sender)
 	}
-	r.consumer = consumer.New(js, r.store, sender, consumer.Options{Layout: w.layout, Slots: 100, Log: log})
+	r.consumer = consumer.New(js, r.store, sender, consumer.Options{Layout: w.layout, Replica: r.id, Slots: 100, Log: log})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())
 	r.stop, r.kill = stop, kill
@@ -256,6 +261,26 @@ func (r *replica) crash() {
 	r.stop()
 	r.kill()
 	r.wait()
+	r.expire()
+}
+
+// expire does what the server does fifteen seconds after a replica's death.
+func (r *replica) expire() {
+	r.w.t.Helper()
+	names := r.w.layout.Names
+	for _, bucket := range []string{names.Replicas(), names.Leases()} {
+		kv := r.w.bucket(bucket)
+		keys, err := kv.ListKeys(context.Background())
+		if err != nil {
+			r.w.t.Fatal(err)
+		}
+		for key := range keys.Keys() {
+			e, err := kv.Get(context.Background(), key)
+			if err == nil && strings.Contains(string(e.Value()), `"`+r.id+`"`) {
+				_ = kv.Delete(context.Background(), key)
+			}
+		}
+	}
 }
 
 func (r *replica) wait() {
@@ -343,7 +368,7 @@ func (w *world) checkInvariants() {
 	for _, r := range w.replicas {
 		r.leave()
 	}
-	waiting, buried := w.unsettled(), w.buried()
+	waiting, buried := append(w.unsettled(), w.parked()...), w.buried()
 	for id, p := range w.published {
 		accepted := w.internet.at(p.survey).accepted(id)
 		switch {
@@ -356,6 +381,32 @@ func (w *world) checkInvariants() {
 	if strings.Contains(w.log.String(), "secret of ") {
 		w.t.Error("a secret reached the log")
 	}
+}
+
+// parked returns the stream sequences of all events in lanes.
+func (w *world) parked() []uint64 {
+	w.t.Helper()
+	stream, err := w.js.Stream(context.Background(), w.layout.Names.Lanes())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var seqs []uint64
+	state := stream.CachedInfo().State
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		msg, err := stream.GetMsg(context.Background(), seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		src, err := strconv.ParseUint(msg.Header.Get("Popsee-Source-Sequence"), 10, 64)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		seqs = append(seqs, src)
+	}
+	return seqs
 }
 
 // buried returns the stream sequences of all dead letters.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -343,13 +344,19 @@ func replicaName() string {
 	if err != nil {
 		host = "unknown"
 	}
-	return fmt.Sprintf("%s-%d", host, os.Getpid())
+	// It is also a key-value key: a host's name may hold dots and no more.
+	return strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, fmt.Sprintf("%s-%d", host, os.Getpid()))
 }
 
 func (v *service) openConsumer(context.Context) error {
 	v.consumer = consumer.New(v.js, v.store, v.client, consumer.Options{
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
-		Log: v.log, Metrics: v.metrics, History: v.history,
+		Replica: replicaName(), Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
 	})
 	v.ready.Store(v.consumer)
 	return nil

@@ -4,8 +4,9 @@
 // Every endpoint has a budget of attempts in flight. It starts at 8, gains one
 // for every full window of 2xx up to 64, and is halved by a failure. Over its
 // budget a few events wait their turn; the rest are refused and wait in a lane
-// instead. Four rules refuse at once:
+// instead. These rules refuse at once:
 //
+//	failing    the endpoint fails as a whole: its lane's owner tries it, nobody else
 //	slow       an attempt at this endpoint is older than a second
 //	suspect    32 attempts at this host are older than a second; one probe at a time goes out
 //	crowded    such old attempts hold a quarter of all slots, and this endpoint has no recent 2xx

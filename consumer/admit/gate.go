@@ -25,6 +25,7 @@ type Refusal string
 
 // The refusals; the empty one is none.
 const (
+	Failing Refusal = "failing"
 	Slow    Refusal = "slow"
 	Suspect Refusal = "suspect-host"
 	Crowded Refusal = "crowded"
@@ -33,11 +34,12 @@ const (
 )
 
 // Refusals lists every refusal, for metrics.
-func Refusals() []Refusal { return []Refusal{Slow, Suspect, Crowded, Full, Limited} }
+func Refusals() []Refusal { return []Refusal{Failing, Slow, Suspect, Crowded, Full, Limited} }
 
 // Limit is what an endpoint's owner allows, already divided into this replica's
 // share. Zero means no limit.
 type Limit struct {
+	Probe     bool // may enter although the endpoint fails as a whole: its lane's owner tries it for all
 	InFlight  int
 	PerSecond float64
 }
@@ -137,6 +139,8 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 	oldest := e.flying.oldest()
 	switch {
+	case e.budget.fails >= failuresInARow && !limit.Probe:
+		return Failing
 	case oldest != nil && now.Sub(oldest.since) > oldAfter:
 		return Slow
 	case h.old.Load() >= hostOld && h.probing.Load():

@@ -102,6 +102,12 @@ func TestASlowAttemptHoldsBackItsEndpointAlone(t *testing.T) {
 		wantRefused(t, g, "slow", "h", Limit{}, Slow)
 		fill(t, g, "other", "h", 1)
 		slow.Leave(TimeOut)
+		wantRefused(t, g, "slow", "h", Limit{}, Failing)
+		probe, refusal := enter(g, "slow", "h", Limit{Probe: true})
+		if probe == nil {
+			t.Fatalf("the probe of a failing endpoint was refused: %s", refusal)
+		}
+		probe.Leave(Won)
 		fill(t, g, "slow", "h", 1)
 	})
 }

@@ -233,7 +233,7 @@ func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Su
 	default:
 		_, err = kv.Update(ctx, string(survey), encode(next), revision)
 	}
-	if err != nil && !(errors.Is(err, jetstream.ErrKeyNotFound) && !stays) {
+	if err != nil && (stays || !errors.Is(err, jetstream.ErrKeyNotFound)) {
 		return err
 	}
 	if stays {

@@ -98,7 +98,7 @@ func (s *shard) index(msg jetstream.Msg, seq uint64) (fed, error) {
 	e := entry{src: w.Source, seq: seq, size: uint32(size)}
 	if !w.DueNow {
 		if due, ok := s.o.o.Schedule(w.Parked, w.EventID, w.Parked); ok {
-			e.due = due.UnixMilli()
+			e.due = dueMilli(due)
 		}
 	}
 	return fed{survey: survey, entry: e}, nil

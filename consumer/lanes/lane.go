@@ -1,17 +1,19 @@
 package lanes
 
 import (
+	"math"
 	"slices"
 	"time"
 
 	"github.com/popsee/webhooks/events"
 )
 
-// The waits between probes of an endpoint that fails as a whole.
-const (
-	firstWait = 5 * time.Second
-	longest   = 5 * time.Minute
-)
+// FirstWait is the wait before the first probe of an endpoint that fails as a
+// whole; it doubles with each failure.
+const FirstWait = 5 * time.Second
+
+// longest is the longest wait between probes.
+const longest = 5 * time.Minute
 
 // probesInTurn is how often one event is probed with before another has a go.
 const probesInTurn = 2
@@ -30,6 +32,7 @@ type entry struct {
 	src, seq uint64 // in the event stream; in the lanes stream
 	due      int64  // Unix ms; not before. Probing does not ask
 	size     uint32
+	tries    uint16 // in this lane, since its owner came
 	status   status
 }
 
@@ -48,6 +51,7 @@ type lane struct {
 	wait      time.Duration // before the next probe
 	probeAt   time.Time
 	probes    int       // failures since the last 2xx
+	held      time.Time // nothing is started before
 	recovered time.Time // when the endpoint last began to work again; zero: not since this owner came
 }
 
@@ -89,6 +93,9 @@ func (l *lane) find(src uint64) (int, bool) {
 
 // next chooses the entry to start now, and marks it.
 func (l *lane) next(now time.Time) (entry, bool) {
+	if now.Before(l.held) {
+		return entry{}, false
+	}
 	i, ok := l.draining(now)
 	if l.probing {
 		i, ok = l.probe(now)
@@ -97,6 +104,7 @@ func (l *lane) next(now time.Time) (entry, bool) {
 		return entry{}, false
 	}
 	l.entries[i].status = flying
+	l.entries[i].tries = min(l.entries[i].tries, math.MaxUint16-1) + 1
 	l.flying++
 	return l.entries[i], true
 }
@@ -144,12 +152,37 @@ func (l *lane) wake() time.Time {
 	switch {
 	case l.live == 0:
 		return time.Time{}
+	case !l.held.IsZero():
+		return l.held
 	case l.probing:
 		return l.probeAt
 	case l.nextDue != 0:
 		return time.UnixMilli(l.nextDue)
 	default:
 		return time.Time{}
+	}
+}
+
+// hold keeps everything from being started for a while: nothing was sent, and
+// the others would fare no better.
+func (l *lane) hold(until time.Time) {
+	if until.After(l.held) {
+		l.held = until
+	}
+}
+
+// release ends a hold whose time has come.
+func (l *lane) release(now time.Time) {
+	if !l.held.IsZero() && !now.Before(l.held) {
+		l.held = time.Time{}
+	}
+}
+
+// failsSince takes over what another replica has found out: the endpoint fails
+// as a whole and is to be tried next at probeAt.
+func (l *lane) failsSince(probeAt time.Time) {
+	if !l.probing {
+		l.probing, l.wait, l.probes, l.probeAt = true, FirstWait, 0, probeAt
 	}
 }
 
@@ -169,8 +202,17 @@ func (l *lane) landed(src uint64, remove bool, due time.Time) {
 		l.sweep()
 		return
 	}
-	e.status, e.due = idle, due.UnixMilli()
+	e.status, e.due = idle, dueMilli(due)
 	l.scan = min(l.scan, i)
+}
+
+// dueMilli rounds up: an event tried a fraction of a millisecond early would find
+// the same offset of its schedule still ahead, and be tried for it again.
+func dueMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Add(time.Millisecond - 1).UnixMilli()
 }
 
 // sweep drops what is gone, when that is most of what there is.
@@ -186,7 +228,7 @@ func (l *lane) sweep() {
 // next. jitter is from 0 to 1; hold is what the endpoint asked for.
 func (l *lane) fails(now time.Time, hold time.Duration, jitter float64) time.Time {
 	if !l.probing {
-		l.probing, l.wait, l.probes = true, firstWait, 0
+		l.probing, l.wait, l.probes = true, FirstWait, 0
 	} else {
 		l.probes++
 		l.wait = min(l.wait*2, longest)
@@ -216,5 +258,5 @@ func (l *lane) allDue() {
 		l.entries[i].due = 0
 	}
 	l.scan, l.nextDue = 0, 0
-	l.probeAt = time.Time{}
+	l.probeAt, l.held = time.Time{}, time.Time{}
 }

@@ -63,7 +63,8 @@ type Owner struct {
 	o       Options
 	slots   chan struct{} // one each event being tried
 
-	mu     sync.Mutex // guards shards
+	mu     sync.Mutex       // guards shards and stream
+	stream jetstream.Stream // kept: looking it up costs a round trip
 	shards map[int]*shard
 }
 
@@ -99,11 +100,26 @@ func (o *Owner) Changed(survey events.Survey) {
 	}
 }
 
-// remove deletes an event's copy. One that is gone is no error.
-func (o *Owner) remove(ctx context.Context, seq uint64) error {
+// lanes is the lanes stream.
+func (o *Owner) lanes(ctx context.Context) (jetstream.Stream, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stream != nil {
+		return o.stream, nil
+	}
 	stream, err := o.js.Stream(ctx, o.o.Names.Lanes())
 	if err != nil {
-		return fmt.Errorf("open stream %s: %w", o.o.Names.Lanes(), err)
+		return nil, fmt.Errorf("open stream %s: %w", o.o.Names.Lanes(), err)
+	}
+	o.stream = stream
+	return stream, nil
+}
+
+// remove deletes an event's copy. One that is gone is no error.
+func (o *Owner) remove(ctx context.Context, seq uint64) error {
+	stream, err := o.lanes(ctx)
+	if err != nil {
+		return err
 	}
 	if err := stream.DeleteMsg(ctx, seq); err != nil {
 		// A refusal does not say why in a form that code could read.
@@ -117,9 +133,9 @@ func (o *Owner) remove(ctx context.Context, seq uint64) error {
 
 // fetch reads an event's copy; a nil one is gone.
 func (o *Owner) fetch(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
-	stream, err := o.js.Stream(ctx, o.o.Names.Lanes())
+	stream, err := o.lanes(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", o.o.Names.Lanes(), err)
+		return nil, err
 	}
 	msg, err := stream.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	heldFor   = 250 * time.Millisecond // an event that was refused a start, or could not be fetched
-	laneFly   = 64                     // tried at once in one lane; the endpoint's own budget is in the deliverer
-	askTime   = 5 * time.Second        // one question to NATS
-	lastDelay = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
+	starvedFor = 50 * time.Millisecond  // other shards had all the slots
+	heldFor    = 250 * time.Millisecond // an event that was refused a start, or could not be fetched
+	laneFly    = 64                     // tried at once in one lane; the endpoint's own budget is in the deliverer
+	askTime    = 5 * time.Second        // one question to NATS
+	lastDelay  = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
 )
 
 // shard is one shard in the hands of its owner: one goroutine owns all of its
@@ -27,7 +28,8 @@ type shard struct {
 	fed     chan fed // from the feed
 	landed  chan landing
 	pokes   chan events.Survey
-	flights int // being tried
+	flights int  // being tried
+	starved bool // something could be started, and there was no slot
 }
 
 // landing is how one try ended.
@@ -90,6 +92,9 @@ func (s *shard) run(ctx context.Context) {
 
 // untilNext is how long nothing can be started by time alone.
 func (s *shard) untilNext() time.Duration {
+	if s.starved {
+		return starvedFor
+	}
 	var next time.Time
 	for _, l := range s.lanes {
 		if w := l.wake(); !w.IsZero() && (next.IsZero() || w.Before(next)) {
@@ -113,9 +118,6 @@ func (s *shard) take(ctx context.Context, f fed) {
 	if l == nil {
 		l = &lane{survey: f.survey}
 		s.lanes[f.survey] = l
-		if r, failing := s.o.o.Health.Of(f.survey); failing {
-			l.probing, l.wait, l.probeAt = true, firstWait, r.NextProbe
-		}
 	}
 	if !l.add(f.entry) {
 		s.drop(ctx, f.entry.seq)
@@ -152,6 +154,7 @@ func (s *shard) clear(ctx context.Context, survey events.Survey) {
 }
 
 func (s *shard) startAll(ctx context.Context) {
+	s.starved = false
 	for _, l := range s.lanes {
 		s.startLane(ctx, l)
 	}
@@ -160,11 +163,16 @@ func (s *shard) startAll(ctx context.Context) {
 // startLane starts what can be started of a lane: while the lease is good and
 // there are slots.
 func (s *shard) startLane(ctx context.Context, l *lane) {
+	l.release(time.Now())
+	if r, failing := s.o.o.Health.Of(l.survey); failing {
+		l.failsSince(r.NextProbe)
+	}
 	for l.flying < laneFly && ctx.Err() == nil && s.lease.May() {
 		select {
 		case s.o.slots <- struct{}{}:
 		default:
-			return // the next landing tries again
+			s.starved = true
+			return
 		}
 		e, ok := l.next(time.Now())
 		if !ok {
@@ -204,12 +212,14 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 	switch {
 	case err != nil:
 		s.o.o.Log.Warn().Err(err).Str("survey", string(survey)).Msg("a parked event could not be read; it waits")
-		l.due = time.Now().Add(firstWait)
+		l.due = time.Now().Add(FirstWait)
 		return l
 	case w == nil:
 		l.gone = true
 		return l
 	}
+	w.Attempts += int(e.tries) - 1
+	w.Probe = probing
 	l.result = s.o.deliver.Deliver(ctx, *w)
 	switch l.result.Verdict {
 	case Done:
@@ -297,6 +307,8 @@ func (s *shard) land(ctx context.Context, g landing) {
 			s.o.o.Log.Info().Str("survey", string(g.survey)).Int("waiting", l.live).Msg("endpoint works again; its lane drains")
 			s.clear(ctx, g.survey)
 		}
+	case g.result.Verdict == Held && !g.gone:
+		l.hold(g.due)
 	case g.result.Verdict == Failing, g.result.Verdict == Later && l.probing:
 		s.failed(ctx, l, g.result, now)
 	}

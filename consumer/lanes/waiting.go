@@ -22,6 +22,8 @@ type Waiting struct {
 	DueNow                  bool   // it was not tried, or its endpoint fails as a whole: its own schedule says nothing
 	Traceparent, Tracestate string
 	Body                    []byte
+
+	Probe bool // this try is the one that finds out whether a failing endpoint works again; not stored
 }
 
 // The headers of a parked event.

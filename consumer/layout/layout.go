@@ -42,6 +42,7 @@ type Layout struct {
 	Replicas   int           // copies of every stream and bucket; 0 means 1
 	AckWait    time.Duration // how long one delivery may stay unacknowledged; 0 means 30 s
 	History    time.Duration // how long an event stays in the stream we create; 0 means 30 days
+	LeaseTTL   time.Duration // how long an announcement or a lease lives without renewal; 0 means LeaseTTL, 15 s
 	StoreBytes int64         // what the JetStream store may hold in all; 0 means unknown, and streams are bounded by time alone
 }
 
@@ -162,7 +163,7 @@ func (l Layout) bucket(name, description string, history uint8) jetstream.KeyVal
 // watcher that a key has expired; without them it would hear nothing.
 func (l Layout) leased(name, description string) jetstream.KeyValueConfig {
 	cfg := l.bucket(name, description, noHistory)
-	cfg.TTL = LeaseTTL
+	cfg.TTL = orDuration(l.LeaseTTL, LeaseTTL)
 	cfg.LimitMarkerTTL = LeaseTTL
 	return cfg
 }
