@@ -9,8 +9,10 @@
 //
 // # The way of one event
 //
-//	pull ─► decode ─► look up ─► attempt ─► decide ─► settle
-//	slots   one pass   memory     POST      pure      ack, leave, return, bury
+//	pull ─► decode ─► look up ─► admit ─► attempt ─► decide ─► settle
+//	slots   one pass   memory     gate     POST      pure      ack, park, bury, leave, return
+//	                                          ▲
+//	lanes ────────────────────────────────────┘ from its shard's owner
 //
 // The fetch loop (fetch.go) never pulls more messages than there are free slots
 // (slots.go), so none waits in the process with its AckWait running. Every
@@ -19,12 +21,20 @@
 // takes over the newer delivery, or finds that it was settled moments ago and
 // is acknowledged again. Neither reaches the endpoint twice.
 //
+// What the gate refuses, and what fails, is parked in its survey's lane: stored
+// and confirmed there before its source is released.
+//
 // # Where things are
 //
 //	layout      what must exist on the bus
 //	provision   creates and verifies it
 //	mark        our own record of how far the consumer has come
 //	admit       which attempt may begin now
+//	lanes       the events that cannot be delivered now
+//	leases      which replica owns which shard of the lanes
+//	health      which endpoints fail, known to every replica
+//	deadletters what was given up on
+//	deliverylog every attempt and settlement
 //
 // Between two looks at the mark, a message at or below its bound proves that the
 // consumer's state was lost, and is not handled.
