@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -50,7 +51,7 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	limit.Probe = w.Probe
 	got := c.attemptAdmitted(ctx, target, limit, e, w.Source, delivery.Meta{Number: w.Attempts + 1})
 	if got.refusal != "" {
-		return lanes.Result{Verdict: lanes.Held, Reason: string(got.refusal)}
+		return lanes.Result{Verdict: lanes.Held, Reason: string(got.refusal), Probe: got.refusal == admit.Failing}
 	}
 	return c.resultOf(got, w)
 }

@@ -140,6 +140,23 @@ func TestAMendedEndpointIsTriedAtOnce(t *testing.T) {
 	})
 }
 
+func TestAnEndpointMendedWithinSecondsIsTriedAtOnce(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		r := w.endpoint("s1").follows(answer{status: 200, after: time.Hour})
+		w.start()
+		ids := w.publishMany("s1", 50)
+		w.advance(6 * time.Second) // it has just timed out
+		r.answers(200)
+		e := w.stored("s1")
+		e.Description = "mended"
+		w.put(e)
+		w.advance(6 * time.Second) // a probe that had begun before still hangs for five
+		w.wantAllDelivered(ids)
+		w.wantHealth("s1", false)
+		w.wantParked(0)
+	})
+}
+
 func TestARemovedEndpointTurnsItsLaneIntoDeadLetters(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").answers(500)

@@ -194,11 +194,11 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 	if l == nil {
 		return
 	}
-	if l.probing {
-		l.works(time.Now())
-		s.clear(ctx, survey)
+	if _, failing := s.o.o.Health.Of(survey); failing {
+		l.failsSince(time.Now())
 	}
-	l.allDue()
+	l.outdated = l.flying > 0
+	l.allDue() // a failing one is probed first, and drains when that succeeds
 	s.startLane(ctx, l)
 }
 
@@ -307,8 +307,13 @@ func (s *shard) land(ctx context.Context, g landing) {
 			s.o.o.Log.Info().Str("survey", string(g.survey)).Int("waiting", l.live).Msg("endpoint works again; its lane drains")
 			s.clear(ctx, g.survey)
 		}
+	case g.result.Verdict == Held && g.result.Probe:
+		l.failsSince(now)
 	case g.result.Verdict == Held && !g.gone:
 		l.hold(g.due)
+	case g.result.Verdict != Held && l.outdated && l.probing:
+		l.outdated = false
+		l.allDue()
 	case g.result.Verdict == Failing, g.result.Verdict == Later && l.probing:
 		s.failed(ctx, l, g.result, now)
 	}
