@@ -24,7 +24,10 @@ const Shards = 64
 
 // Names spells every name on the bus, and is the only place that does. The zero
 // value has no prefix.
-type Names struct{ prefix string }
+type Names struct {
+	prefix string
+	shards int // 0 means Shards
+}
 
 // NewNames returns the names of a deployment with a prefix, which keeps several
 // deployments on one NATS apart; the empty prefix gives the plain names.
@@ -108,7 +111,25 @@ func (n Names) LaneShardSubject(shard int) string {
 func (n Names) Shard(s Survey) int {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s))
-	return int(h.Sum64() % Shards)
+	return int(h.Sum64() % uint64(n.ShardCount())) //nolint:gosec // never negative
+}
+
+// ShardCount is how many shards there are: [Shards], unless [Names.WithShards]
+// was told otherwise.
+func (n Names) ShardCount() int {
+	if n.shards == 0 {
+		return Shards
+	}
+	return n.shards
+}
+
+// WithShards returns names that divide a deployment into count shards, from 1 to
+// [Shards]. It is for tests that live through weeks, in which every idle shard
+// costs a heartbeat twice a minute. A deployment is never given another number
+// than it was born with.
+func (n Names) WithShards(count int) Names {
+	n.shards = count
+	return n
 }
 
 // DeadLetters is the stream of what was given up on.

@@ -90,13 +90,15 @@ type Keeper struct {
 	held      map[int]*Lease
 	work      func(ctx context.Context, l *Lease)
 
+	moved chan struct{} // capacity one: a replica came or went, or a shard is free
+
 	mu       sync.Mutex // guards replicas
 	replicas []Replica
 }
 
 // New returns a keeper that holds nothing until [Keeper.Run].
 func New(js jetstream.JetStream, names events.Names, o Options) *Keeper {
-	return &Keeper{js: js, names: names, o: o, start: time.Now(), held: map[int]*Lease{}}
+	return &Keeper{js: js, names: names, o: o, start: time.Now(), held: map[int]*Lease{}, moved: make(chan struct{}, 1)}
 }
 
 // Replicas are the replicas that lived when this one last looked, itself
@@ -113,38 +115,54 @@ func (k *Keeper) Replicas() []Replica {
 // that nothing is ever done by two replicas.
 func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Lease)) {
 	k.work = work
+	var watching sync.WaitGroup
+	for _, bucket := range []string{k.names.Replicas(), k.names.Leases()} {
+		watching.Go(func() { k.keepWatching(ctx, bucket) })
+	}
 	tick := time.NewTicker(k.o.renewEvery())
 	defer tick.Stop()
-	for {
-		if err := k.round(ctx); err != nil && ctx.Err() == nil {
-			k.o.Log.Debug().Err(err).Msg("leases could not be renewed")
+	for renew := true; ctx.Err() == nil; {
+		if err := k.round(ctx, renew); err != nil && ctx.Err() == nil {
+			k.o.Log.Debug().Err(err).Msg("leases could not be looked at")
 		}
 		select {
 		case <-tick.C:
+			renew = true
+		case <-k.moved:
+			renew = false
 		case <-ctx.Done():
-			k.leave()
-			return
 		}
 	}
+	watching.Wait()
+	k.leave()
 }
 
-// round announces, renews, lets go and takes, in this order.
-func (k *Keeper) round(ctx context.Context) error {
+// round announces and renews, lets go and takes, in this order.
+func (k *Keeper) round(ctx context.Context, renew bool) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	shards, err := k.js.KeyValue(ctx, k.names.Leases())
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", k.names.Leases(), err)
 	}
-	k.renew(ctx, shards)
-	if err := k.announce(ctx); err != nil {
+	replicas, err := k.js.KeyValue(ctx, k.names.Replicas())
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", k.names.Replicas(), err)
+	}
+	if renew {
+		k.renew(ctx, shards)
+		if err := k.announce(ctx, replicas); err != nil {
+			return err
+		}
+	}
+	if err := k.meet(ctx, replicas); err != nil {
 		return err
 	}
 	taken, err := k.holders(ctx, shards)
 	if err != nil {
 		return err
 	}
-	for shard := range events.Shards {
+	for shard := range k.names.ShardCount() {
 		mine := suggested(shard, k.Replicas()) == k.o.Self.ID
 		switch l := k.held[shard]; {
 		case l != nil && !mine:
@@ -156,18 +174,19 @@ func (k *Keeper) round(ctx context.Context) error {
 	return nil
 }
 
-// announce renews this replica's own key and reads the others'.
-func (k *Keeper) announce(ctx context.Context) error {
-	kv, err := k.js.KeyValue(ctx, k.names.Replicas())
-	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", k.names.Replicas(), err)
-	}
+// announce renews this replica's own key.
+func (k *Keeper) announce(ctx context.Context, kv jetstream.KeyValue) error {
 	revision, err := renewKey(ctx, kv, k.o.Self.ID, encode(k.o.Self), k.announced)
 	if err != nil {
 		k.announced = 0
 		return fmt.Errorf("announce replica %s: %w", k.o.Self.ID, err)
 	}
 	k.announced = revision
+	return nil
+}
+
+// meet reads who lives.
+func (k *Keeper) meet(ctx context.Context, kv jetstream.KeyValue) error {
 	replicas, err := list(ctx, kv)
 	if err != nil {
 		return err
