@@ -15,7 +15,7 @@ const failuresInARow = 5
 type budget struct {
 	size  int // attempts in flight allowed
 	wins  int // 2xx since the last change; a full window of them grows size
-	fails int // failures in a row; a time-out counts as five
+	fails int // failures in a row; some count as five
 }
 
 func newBudget() budget { return budget{size: startBudget} }
@@ -30,15 +30,12 @@ func (b *budget) won() {
 	}
 }
 
-// lost takes one failure and says whether the endpoint fails as a whole from
-// now on; it says so once, until the next 2xx.
-func (b *budget) lost(timeout bool) bool {
+// lost takes a failure that counts as so many, and says whether the endpoint
+// fails as a whole from now on; it says so once, until the next 2xx.
+func (b *budget) lost(count int) bool {
 	b.size = max(b.size/2, minBudget)
 	b.wins = 0
 	before := b.fails
-	b.fails++
-	if timeout {
-		b.fails += failuresInARow - 1
-	}
+	b.fails += count
 	return before < failuresInARow && b.fails >= failuresInARow
 }

@@ -13,6 +13,7 @@
 //	full       the endpoint's budget and its short queue are used up
 //	limited    the owner's own limit is reached
 //
-// Five failures in a row, a time-out counting as five, make an endpoint fail as
-// a whole; that is told to the caller once, by the ticket that saw it.
+// Five failures in a row make an endpoint fail as a whole; a time-out counts as
+// five, and so does a wish to be left alone (Retry-After). That is told to the
+// caller once, by the ticket that saw it.
 package admit

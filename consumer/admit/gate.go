@@ -14,11 +14,15 @@ const (
 	oldAfter    = time.Second      // an attempt older than this is slow
 	hostOld     = 32               // so many slow attempts make a host suspect
 	recent      = 10 * time.Second // a 2xx this young vouches for an endpoint when slots are scarce
+	failingFor  = 10 * time.Second // a replica takes its own word for a failing endpoint so long; then the health bucket has told, or one more attempt is made
 	queueLength = 256              // events waiting for one endpoint's budget; each holds a slot
 	queueWait   = time.Second      // longer than that, and a lane is the better place to wait
-	idleAfter   = time.Minute      // an endpoint without attempts is forgotten, budget and all
 	shardCount  = 64               // spreads the locks; a power of two
 )
+
+// IdleAfter is how long an endpoint without attempts is remembered, budget and
+// all.
+const IdleAfter = time.Minute
 
 // Refusal says why an attempt may not begin now. It is a metric label.
 type Refusal string
@@ -50,6 +54,8 @@ type Gate struct {
 	slots  int64
 	seed   maphash.Seed
 	old    atomic.Int64 // attempts older than oldAfter, at all endpoints
+	flying atomic.Int64
+	busy   chan struct{} // capacity one: an attempt began while there was none
 	shards [shardCount]shard
 	hosts  [shardCount]hostShard
 }
@@ -77,13 +83,14 @@ type endpoint struct {
 	flying   tickets // in the order they began
 	queue    []chan struct{}
 	lastGood time.Time
+	lastBad  time.Time
 	lastUsed time.Time
 	bucket   bucket
 }
 
 // NewGate returns a gate for a replica that holds at most slots events.
 func NewGate(slots int) *Gate {
-	g := &Gate{slots: int64(slots), seed: maphash.MakeSeed()}
+	g := &Gate{slots: int64(slots), seed: maphash.MakeSeed(), busy: make(chan struct{}, 1)}
 	for i := range g.shards {
 		g.shards[i].endpoints = map[events.Survey]*endpoint{}
 		g.hosts[i].hosts = map[string]*host{}
@@ -102,8 +109,21 @@ func (g *Gate) Enter(ctx context.Context, survey events.Survey, hostName string,
 		return nil, refusal
 	}
 	t.hostName = hostName
+	if g.flying.Add(1) == 1 {
+		select {
+		case g.busy <- struct{}{}:
+		default:
+		}
+	}
 	return t, ""
 }
+
+// Busy receives when an attempt begins while there was none: from then on
+// [Gate.Sweep] is due, for as long as [Gate.Flying] is not 0.
+func (g *Gate) Busy() <-chan struct{} { return g.busy }
+
+// Flying is how many attempts are being made.
+func (g *Gate) Flying() int { return int(g.flying.Load()) }
 
 func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit Limit) (*Ticket, Refusal) {
 	s := g.shard(survey)
@@ -113,8 +133,12 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 		s.mu.Lock()
 		e := s.endpoint(survey, now)
 		refusal := g.judge(e, h, limit, now)
+		suspect := h.old.Load() >= hostOld
+		if refusal == "" && suspect && !h.probing.CompareAndSwap(false, true) {
+			refusal = Suspect
+		}
 		if refusal == "" {
-			t := g.admit(s, e, h, now)
+			t := g.admit(s, e, h, now, suspect)
 			s.mu.Unlock()
 			return t, ""
 		}
@@ -139,7 +163,7 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 	oldest := e.flying.oldest()
 	switch {
-	case e.budget.fails >= failuresInARow && !limit.Probe:
+	case !limit.Probe && e.failing(now):
 		return Failing
 	case oldest != nil && now.Sub(oldest.since) > oldAfter:
 		return Slow
@@ -153,16 +177,37 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 		return Limited
 	case e.flying.n >= e.budget.size:
 		return Full
-	case h.old.Load() >= hostOld && !h.probing.CompareAndSwap(false, true):
-		return Suspect
 	default:
 		return ""
 	}
 }
 
-func (g *Gate) admit(s *shard, e *endpoint, h *host, now time.Time) *Ticket {
+// failing says whether the endpoint fails as a whole, as far as this replica saw
+// it fail lately. After a while one more failure in a row is enough.
+func (e *endpoint) failing(now time.Time) bool {
+	if e.budget.fails >= failuresInARow && now.Sub(e.lastBad) > failingFor {
+		e.budget.fails = failuresInARow - 1
+	}
+	return e.budget.fails >= failuresInARow
+}
+
+// Ask says why an attempt would be refused now, or nothing. It reserves nothing.
+func (g *Gate) Ask(survey events.Survey, hostName string, limit Limit) Refusal {
+	h := g.hold(hostName)
+	defer g.letGo(hostName)
+	s, now := g.shard(survey), time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refusal := g.judge(s.endpoint(survey, now), h, limit, now)
+	if refusal == Full {
+		return "" // it would wait a moment, and mostly get its turn
+	}
+	return refusal
+}
+
+func (g *Gate) admit(s *shard, e *endpoint, h *host, now time.Time, probe bool) *Ticket {
 	e.bucket.spend()
-	t := &Ticket{gate: g, shard: s, endpoint: e, host: h, since: now, probe: h.old.Load() >= hostOld}
+	t := &Ticket{gate: g, shard: s, endpoint: e, host: h, since: now, probe: probe}
 	e.flying.push(t)
 	return t
 }
@@ -182,14 +227,14 @@ func await(ctx context.Context, turn <-chan struct{}, d time.Duration) bool {
 }
 
 // Sweep marks attempts that have become slow and forgets endpoints that are
-// idle. It is to be called about ten times a second.
+// idle. It is to be called about ten times a second while attempts are made.
 func (g *Gate) Sweep(now time.Time) {
 	for i := range g.shards {
 		s := &g.shards[i]
 		s.mu.Lock()
 		for survey, e := range s.endpoints {
 			g.markOld(e, now)
-			if e.flying.n == 0 && len(e.queue) == 0 && now.Sub(e.lastUsed) > idleAfter {
+			if e.flying.n == 0 && len(e.queue) == 0 && now.Sub(e.lastUsed) > IdleAfter {
 				delete(s.endpoints, survey)
 			}
 		}

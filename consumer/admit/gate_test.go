@@ -60,7 +60,7 @@ func TestTheBudgetStopsAtSixtyFourAndIsHalvedByAFailure(t *testing.T) {
 		t.Errorf("after many wins the budget is %d, want 64", b.size)
 	}
 	for _, want := range []int{32, 16, 8, 4, 2, 1, 1} {
-		if b.lost(false); b.size != want {
+		if b.lost(1); b.size != want {
 			t.Errorf("after a failure the budget is %d, want %d", b.size, want)
 		}
 	}
@@ -69,15 +69,15 @@ func TestTheBudgetStopsAtSixtyFourAndIsHalvedByAFailure(t *testing.T) {
 func TestFiveFailuresInARowOrOneTimeOutFailTheEndpointOnce(t *testing.T) {
 	b := newBudget()
 	for i := 1; i <= 6; i++ {
-		if failing := b.lost(false); failing != (i == 5) {
+		if failing := b.lost(1); failing != (i == 5) {
 			t.Errorf("failure %d says failing %v", i, failing)
 		}
 	}
 	b.won()
-	if !b.lost(true) {
+	if !b.lost(failuresInARow) {
 		t.Error("a time-out after a 2xx does not fail the endpoint")
 	}
-	if b.lost(true) {
+	if b.lost(failuresInARow) {
 		t.Error("a second time-out says it again")
 	}
 }
@@ -109,6 +109,35 @@ func TestASlowAttemptHoldsBackItsEndpointAlone(t *testing.T) {
 		}
 		probe.Leave(Won)
 		fill(t, g, "slow", "h", 1)
+	})
+}
+
+func TestAReplicaTakesItsOwnWordForAFailingEndpointForTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		fill(t, g, "s", "h", 1)[0].Leave(TimeOut)
+		time.Sleep(failingFor)
+		wantRefused(t, g, "s", "h", Limit{}, Failing)
+		time.Sleep(time.Millisecond)
+		if !fill(t, g, "s", "h", 1)[0].Leave(Lost) {
+			t.Error("one more failure does not make it fail again")
+		}
+		wantRefused(t, g, "s", "h", Limit{}, Failing)
+		time.Sleep(failingFor + time.Millisecond)
+		fill(t, g, "s", "h", 1)[0].Leave(Won)
+		if fill(t, g, "s", "h", 1)[0].Leave(Lost) {
+			t.Error("a 2xx did not end the row")
+		}
+	})
+}
+
+func TestAWishToBeLeftAloneFailsTheEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		if !fill(t, g, "s", "h", 1)[0].Leave(Asked) {
+			t.Error("the endpoint does not fail as a whole")
+		}
+		wantRefused(t, g, "s", "h", Limit{}, Failing)
 	})
 }
 
@@ -225,7 +254,7 @@ func TestIdleEndpointsAndHostsAreForgotten(t *testing.T) {
 		for i := range 1000 {
 			fill(t, g, fmt.Sprint("s", i), fmt.Sprint("h", i), 1)[0].Leave(Won)
 		}
-		time.Sleep(idleAfter + time.Second)
+		time.Sleep(IdleAfter + time.Second)
 		g.Sweep(time.Now())
 		for i := range g.shards {
 			if n := len(g.shards[i].endpoints) + len(g.hosts[i].hosts); n != 0 {

@@ -10,6 +10,7 @@ const (
 	Won     Outcome = iota // a 2xx
 	Lost                   // the endpoint's failure
 	TimeOut                // its failure, by time: counts as five
+	Asked                  // its failure, with the wish to be left alone for longer than a moment: counts as five
 	Neither                // ours: counts for nothing
 )
 
@@ -38,9 +39,14 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	case Won:
 		e.budget.won()
 		e.lastGood = now
-	case Lost, TimeOut:
-		failing = e.budget.lost(o == TimeOut)
+	case Lost:
+		failing = e.budget.lost(1)
+	case TimeOut, Asked:
+		failing = e.budget.lost(failuresInARow)
 	case Neither:
+	}
+	if o == Lost || o == TimeOut || o == Asked {
+		e.lastBad = now
 	}
 	if t.old {
 		t.host.old.Add(-1)
@@ -52,6 +58,7 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 		t.host.probing.Store(false)
 	}
 	t.gate.letGo(t.hostName)
+	t.gate.flying.Add(-1)
 	return failing
 }
 
