@@ -65,21 +65,27 @@ func TestEveryReplicaSeesAnEndpointFailAndRecover(t *testing.T) {
 		defer a.Close()
 		defer b.Close()
 		began := time.Now()
-		must(t, a.Failed(t.Context(), "s1", "timeout", began, began.Add(5*time.Second)))
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.Names{}.Stream(), Subjects: events.Names{}.Subjects()})
+		must(t, err)
+		for range 7 {
+			_, err := js.Publish(t.Context(), events.Names{}.Subject("s1"), nil)
+			must(t, err)
+		}
+		must(t, a.Failed(t.Context(), "s1", Failure{At: began, Reason: "timeout", NextProbe: began.Add(5 * time.Second)}))
 		if _, there := a.Of("s1"); !there {
 			t.Error("who wrote it does not see it at once")
 		}
 		time.Sleep(time.Minute)
-		must(t, b.Failed(t.Context(), "s1", "5xx", time.Now(), time.Time{}))
+		must(t, b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "5xx"}))
 		synctest.Wait()
 		for _, board := range []*Board{a, b} {
 			r, there := board.Of("s1")
-			if !there || !r.Since.Equal(began) || r.Failures != 2 || r.Reason != "5xx" {
+			if !there || !r.Since.Equal(began) || r.Failures != 2 || r.From != 8 || r.Reason != "5xx" {
 				t.Errorf("a replica knows %+v (%v)", r, there)
 			}
 		}
-		must(t, a.Clear(t.Context(), "s1"))
-		must(t, a.Clear(t.Context(), "s1")) // again is no error
+		must(t, a.Works(t.Context(), "s1", time.Time{}))
+		must(t, a.Works(t.Context(), "s1", time.Time{})) // again is no error
 		synctest.Wait()
 		if _, there := b.Of("s1"); there {
 			t.Error("the other replica does not hear that it works again")
@@ -93,7 +99,7 @@ func TestWritersDoNotOverwriteEachOther(t *testing.T) {
 		defer b.Close()
 		done := make(chan error)
 		for range 5 {
-			go func() { done <- b.Failed(t.Context(), "s1", "5xx", time.Now(), time.Time{}) }()
+			go func() { done <- b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "5xx"}) }()
 		}
 		for range 5 {
 			must(t, <-done)
@@ -108,14 +114,14 @@ func TestABucketMadeAnewIsNoticedWithinTwoMinutes(t *testing.T) {
 	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
 		b := open(t, js)
 		defer b.Close()
-		must(t, b.Failed(t.Context(), "old", "5xx", time.Now(), time.Time{}))
+		must(t, b.Failed(t.Context(), "old", Failure{At: time.Now(), Reason: "5xx"}))
 		time.Sleep(time.Second)
 		must(t, js.DeleteKeyValue(t.Context(), events.Names{}.Health()))
 		time.Sleep(time.Second)
 		bucket(t, js)
 		other := open(t, js)
 		defer other.Close()
-		must(t, other.Failed(t.Context(), "new", "5xx", time.Now(), time.Time{}))
+		must(t, other.Failed(t.Context(), "new", Failure{At: time.Now(), Reason: "5xx"}))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if _, there := b.Of("old"); there {
@@ -135,7 +141,7 @@ func TestARestartOfNATSIsSurvived(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		s.Boot()
 		time.Sleep(5 * time.Second)
-		must(t, b.Failed(t.Context(), "s1", "5xx", time.Now(), time.Time{}))
+		must(t, b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "5xx"}))
 		if _, there := b.Of("s1"); !there {
 			t.Error("nothing is known after a restart")
 		}
@@ -152,6 +158,62 @@ func TestANewerFormatIsLeftAlone(t *testing.T) {
 		defer b.Close()
 		if _, there := b.Of("s1"); there {
 			t.Error("a record of another format is taken for ours")
+		}
+	})
+}
+
+func TestAPromiseStandsUntilAllOfItIsBrought(t *testing.T) {
+	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		b := open(t, js)
+		defer b.Close()
+		began := time.Now()
+		must(t, b.Failed(t.Context(), "s1", Failure{At: began, Reason: "5xx"}))
+		must(t, b.Owe(t.Context(), "s1", 100, began.Add(time.Minute)))
+		must(t, b.Owe(t.Context(), "s1", 200, began.Add(2*time.Minute)))
+		must(t, b.Works(t.Context(), "s1", time.Time{}))
+		r, _ := b.Of("s1")
+		if r.Failing() || r.OwedFrom != 100 || !r.OwedUntil.Equal(began.Add(2*time.Minute)) {
+			t.Fatalf("the record is %+v", r)
+		}
+		for _, c := range []struct {
+			seq  uint64
+			at   time.Time
+			owed bool
+		}{{99, began, false}, {100, began, true}, {5000, began.Add(time.Minute), true}, {100, r.OwedUntil, false}} {
+			if got := r.Owes(c.seq, c.at); got != c.owed {
+				t.Errorf("event %d of %s is owed: %v", c.seq, c.at, got)
+			}
+		}
+		must(t, b.Brought(t.Context(), "s1", 150))
+		must(t, b.Brought(t.Context(), "s1", 120)) // an old owner's word
+		must(t, b.Paid(t.Context(), "s1", began.Add(time.Minute)))
+		if r, _ := b.Of("s1"); r.OwedFrom != 150 {
+			t.Errorf("more was promised than was paid, and the record is %+v", r)
+		}
+		must(t, b.Paid(t.Context(), "s1", began.Add(2*time.Minute)))
+		if r, there := b.Of("s1"); there {
+			t.Errorf("everything is paid, and there is still %+v", r)
+		}
+	})
+}
+
+func TestAChangedEndpointIsNoLongerDisabled(t *testing.T) {
+	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		b := open(t, js)
+		defer b.Close()
+		must(t, b.Disable(t.Context(), "s1", Disabled{At: time.Now(), By: ByEndpoint, Why: "it answered 410 Gone", Revision: 3}, "gone"))
+		r, _ := b.Of("s1")
+		if !r.DisabledAt(3) || r.DisabledAt(4) || !r.Failing() {
+			t.Errorf("the record is %+v", r)
+		}
+		time.Sleep(time.Hour)
+		must(t, b.Restart(t.Context(), "s1", time.Now()))
+		if r, _ := b.Of("s1"); r.Disabled != nil || !r.Since.Equal(time.Now()) {
+			t.Errorf("the record is %+v", r)
+		}
+		must(t, b.Forget(t.Context(), "s1"))
+		if _, there := b.Of("s1"); there {
+			t.Error("what was removed is still known")
 		}
 	})
 }

@@ -1,0 +1,170 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/events"
+)
+
+const changeTries = 8 // a compare-and-set that is lost so often is somebody else's turn
+
+// Failure is one failure of an endpoint that fails as a whole.
+type Failure struct {
+	At        time.Time
+	Reason    string
+	NextProbe time.Time
+	Waiting   int // events in its lane, as far as known
+}
+
+// Failed writes one more failure.
+func (b *Board) Failed(ctx context.Context, survey events.Survey, f Failure) error {
+	from := b.from(ctx, survey)
+	return b.change(ctx, survey, func(r *Record) {
+		if !r.Failing() {
+			r.Since, r.From, r.Failures = f.At, from, 0
+		}
+		r.Failures++
+		r.Reason, r.LastFailure, r.NextProbe, r.Waiting = f.Reason, f.At, f.NextProbe, f.Waiting
+		r.Recovered = time.Time{}
+	})
+}
+
+// Works ends the failing. remember says since when, for events of before that
+// still wait; zero when there is nothing to remember.
+func (b *Board) Works(ctx context.Context, survey events.Survey, remember time.Time) error {
+	return b.change(ctx, survey, func(r *Record) {
+		*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, Recovered: remember}
+	})
+}
+
+// Restart begins anew with an endpoint that is another one now: it is no longer
+// disabled, and if it fails it does so since now.
+func (b *Board) Restart(ctx context.Context, survey events.Survey, at time.Time) error {
+	return b.change(ctx, survey, func(r *Record) {
+		r.Disabled = nil
+		if r.Failing() {
+			r.Since, r.Failures, r.NextProbe = at, 0, at
+		}
+	})
+}
+
+// Disable says that nothing is to be sent any more. reason is the last failure's.
+func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, reason string) error {
+	from := b.from(ctx, survey)
+	return b.change(ctx, survey, func(r *Record) {
+		if !r.Failing() {
+			r.Since, r.From = d.At, from
+		}
+		r.Failures++
+		r.Disabled, r.Reason, r.LastFailure, r.NextProbe, r.Recovered = &d, reason, d.At, time.Time{}, time.Time{}
+	})
+}
+
+// Owe promises to bring every event from a sequence on, published before until,
+// into the lane. What is promised already stays promised.
+func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time) error {
+	return b.change(ctx, survey, func(r *Record) {
+		if r.OwedFrom == 0 || from < r.OwedFrom {
+			r.OwedFrom = from
+		}
+		if until.After(r.OwedUntil) {
+			r.OwedUntil = until
+		}
+	})
+}
+
+// Brought says that everything owed before a sequence is in the lane.
+func (b *Board) Brought(ctx context.Context, survey events.Survey, to uint64) error {
+	return b.change(ctx, survey, func(r *Record) {
+		if r.OwedFrom != 0 {
+			r.OwedFrom = max(r.OwedFrom, to)
+		}
+	})
+}
+
+// Paid says that everything promised up to a moment has been brought. When more
+// has been promised meanwhile, nothing changes.
+func (b *Board) Paid(ctx context.Context, survey events.Survey, until time.Time) error {
+	return b.change(ctx, survey, func(r *Record) {
+		if !r.OwedUntil.After(until) {
+			r.OwedFrom, r.OwedUntil = 0, time.Time{}
+		}
+	})
+}
+
+// Forget forgets everything about an endpoint: it is not there any more.
+func (b *Board) Forget(ctx context.Context, survey events.Survey) error {
+	return b.change(ctx, survey, func(r *Record) { *r = Record{} })
+}
+
+// from is the sequence from which on nothing has been delivered when an endpoint
+// begins to fail now: the one after the newest event. 0 where it cannot be known.
+func (b *Board) from(ctx context.Context, survey events.Survey) uint64 {
+	if r, _ := b.Of(survey); r.Failing() {
+		return 0 // it was noted when that began
+	}
+	stream, err := b.js.Stream(ctx, b.stream)
+	if err != nil {
+		return 0
+	}
+	return stream.CachedInfo().State.LastSeq + 1
+}
+
+// change is a compare-and-set on one record, with the bucket's own state and
+// not the memory's; a record that then says nothing is removed.
+func (b *Board) change(ctx context.Context, survey events.Survey, f func(r *Record)) error {
+	kv, err := b.js.KeyValue(ctx, b.bucket)
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", b.bucket, err)
+	}
+	for range changeTries {
+		err = b.try(ctx, kv, survey, f)
+		if !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write the health of survey %s: %w", survey, err)
+	}
+	return nil
+}
+
+func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Survey, f func(*Record)) error {
+	var r Record
+	var revision uint64
+	e, err := kv.Get(ctx, string(survey))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+	case err != nil:
+		return err
+	default:
+		revision = e.Revision()
+		if r, err = decode(e.Value()); err != nil {
+			r = Record{} // a newer version's: ours is as true
+		}
+	}
+	f(&r)
+	switch {
+	case r.nothing() && revision == 0:
+	case r.nothing():
+		err = kv.Delete(ctx, string(survey), jetstream.LastRevision(revision))
+	case revision == 0:
+		_, err = kv.Create(ctx, string(survey), encode(r))
+	default:
+		_, err = kv.Update(ctx, string(survey), encode(r), revision)
+	}
+	if err != nil && (!r.nothing() || !errors.Is(err, jetstream.ErrKeyNotFound)) {
+		return err
+	}
+	if r.nothing() {
+		b.records.Delete(survey)
+	} else {
+		b.records.Store(survey, r) // this replica need not wait for its own write
+	}
+	return nil
+}
