@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/popsee/webhooks/config"
@@ -13,14 +14,22 @@ import (
 // sweepEvery is how often attempts are looked at for having become slow.
 const sweepEvery = 100 * time.Millisecond
 
-// keepAdmission marks slow attempts while there are any.
+// keepAdmission marks slow attempts while there are any, and forgets idle
+// endpoints a while after the last.
 func (c *Consumer) keepAdmission(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(admit.IdleAfter)
+	defer timer.Stop()
 	for {
 		select {
-		case now := <-tick.C:
+		case <-c.gate.Busy():
+			timer.Reset(sweepEvery)
+		case now := <-timer.C:
 			c.gate.Sweep(now)
+			if c.gate.Flying() > 0 {
+				timer.Reset(sweepEvery)
+			} else {
+				timer.Reset(admit.IdleAfter)
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -31,6 +40,7 @@ func (c *Consumer) keepAdmission(ctx context.Context) {
 type admitted struct {
 	attempt delivery.Attempt
 	refusal admit.Refusal // empty when the attempt was made
+	ours    bool          // it failed, and that is nobody's fault but ours
 	failing bool          // this attempt made the endpoint fail as a whole
 }
 
@@ -42,34 +52,60 @@ func (c *Consumer) attemptAdmitted(work context.Context, t *delivery.Target, lim
 		return admitted{refusal: refusal}
 	}
 	a := c.sender.Send(work, t, e, m)
-	failing := ticket.Leave(outcomeFor(a))
+	ours := a.Verdict == delivery.Ours || a.Reason == delivery.ReasonDNSOurs && c.resolverFails(a)
+	failing := ticket.Leave(outcomeFor(a, ours))
 	c.metrics.attempted(a)
 	c.o.History.Attempt(seq, a)
 	c.o.Log.Info().Uint64("seq", seq).EmbedObject(a).Msg("attempt")
-	return admitted{attempt: a, failing: failing}
+	return admitted{attempt: a, failing: failing, ours: ours}
+}
+
+// resolverFails notes that the name service did not answer for an endpoint, and
+// says whether it fails for everybody.
+func (c *Consumer) resolverFails(a delivery.Attempt) bool {
+	if !c.resolver.ours(a.Host, time.Now()) {
+		return false
+	}
+	c.metrics.resolver.Inc()
+	c.dnsQuiet.warn(errors.New(a.Detail), "the name service fails for many hosts at once: that is ours to mend, events wait; look at this machine's resolver")
+	return true
 }
 
 // share is this replica's part of what an owner allows: limits hold across the
-// fleet. A limit smaller than the fleet leaves each replica one at a time, or
-// its part of the rate.
-func (c *Consumer) share(l config.Limits) admit.Limit {
-	n := max(len(c.leases.Replicas()), 1)
-	limit := admit.Limit{PerSecond: l.RatePerSecond / float64(n)}
+// fleet. Each replica has an equal share, and the owner of the lane one more; it
+// has everything where all events take the way over the lane. A limit smaller
+// than the fleet leaves each replica one at a time, or its part of the rate.
+func (c *Consumer) share(l config.Limits, shares int) admit.Limit {
+	all := max(len(c.leases.Replicas()), 1) + 1
+	if shares == everything {
+		shares = all
+	}
+	limit := admit.Limit{PerSecond: l.RatePerSecond * float64(shares) / float64(all)}
 	if l.MaxInFlight > 0 {
-		limit.InFlight = max(l.MaxInFlight/n, 1)
+		limit.InFlight = max(l.MaxInFlight*shares/all, 1)
 	}
 	return limit
 }
 
+// Shares of an owner's limits. The gate counts a replica's live attempts and its
+// lanes' together, so the owner of a lane has two: its own, and the one more.
+const (
+	liveShare  = 1
+	laneShare  = 2
+	everything = -1
+)
+
 // outcomeFor is what an attempt's end means for admission.
-func outcomeFor(a delivery.Attempt) admit.Outcome {
+func outcomeFor(a delivery.Attempt, ours bool) admit.Outcome {
 	switch {
 	case a.Verdict == delivery.Delivered:
 		return admit.Won
-	case a.Verdict == delivery.Ours || a.Verdict == delivery.Dead || a.Reason == delivery.ReasonDNSOurs:
+	case ours || a.Verdict == delivery.Dead:
 		return admit.Neither
 	case a.Reason == delivery.ReasonTimeout:
 		return admit.TimeOut
+	case a.After > rideBase: // a shorter wait is ridden over
+		return admit.Asked
 	default:
 		return admit.Lost
 	}

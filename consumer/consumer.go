@@ -60,6 +60,9 @@ type Options struct {
 	Replica      string                // who this is among the replicas, unique while it lives
 	Version      string                // of the program, announced to the others
 	Slots        int                   // messages in hand at once; 0 means 2,000
+	LaneEvents   int                   // that one survey's lane holds; 0 means 50,000
+	LaneBytes    int64                 // of bodies that one survey's lane holds; 0 means 64 MiB
+	DisableAfter time.Duration         // how long an endpoint may fail before it is disabled; 0 means five days
 	PullExpires  time.Duration         // how long one pull stays open, and so how long a stop may wait for it; 0 means 1 s
 	MarkInterval time.Duration         // how often the mark is looked at; 0 means 1 s
 	Log          zerolog.Logger        // the zero logger is silent
@@ -100,20 +103,24 @@ type Consumer struct {
 	sender    Sender
 	o         Options
 
-	slots     *slots
-	inflight  *inflight
-	mark      *mark.Keeper
-	metrics   *metrics
-	dead      *deadletters.Store
-	deadQuiet *quiet
-	parkQuiet *quiet
-	gate      *admit.Gate
-	leases    *leases.Keeper
-	owner     *lanes.Owner
-	health    *health.Board // open while Run runs
-	unsent    later         // acknowledgements NATS was away for
-	returns   later         // what is given back once no pull of ours is open that would only bring it again
-	binding   binding
+	slots         *slots
+	inflight      *inflight
+	mark          *mark.Keeper
+	metrics       *metrics
+	dead          *deadletters.Store
+	deadQuiet     *quiet
+	parkQuiet     *quiet
+	dnsQuiet      *quiet
+	endpointQuiet *quiet
+	parker        *lanes.Parker
+	resolver      resolver
+	gate          *admit.Gate
+	leases        *leases.Keeper
+	owner         *lanes.Owner
+	health        *health.Board // open while Run runs
+	unsent        later         // acknowledgements NATS was away for
+	returns       later         // what is given back once no pull of ours is open that would only bring it again
+	binding       binding
 
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
 	received atomic.Int64 // when a message last arrived, Unix ns
@@ -133,14 +140,17 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 	}
 	c := &Consumer{
 		js: js, endpoints: endpoints, sender: sender, o: o,
-		slots:     newSlots(o.slots()),
-		inflight:  newInflight(),
-		metrics:   newMetrics(o.metrics()),
-		mark:      mark.New(js, o.Layout, o.Log),
-		gate:      admit.NewGate(o.slots()),
-		parkQuiet: newQuiet(o.Log),
+		slots:         newSlots(o.slots()),
+		inflight:      newInflight(),
+		metrics:       newMetrics(o.metrics()),
+		mark:          mark.New(js, o.Layout, o.Log),
+		gate:          admit.NewGate(o.slots()),
+		parkQuiet:     newQuiet(o.Log),
+		dnsQuiet:      newQuiet(o.Log),
+		endpointQuiet: newQuiet(o.Log),
+		parker:        lanes.NewParker(js, o.Layout.Names),
 		leases: leases.New(js, o.Layout.Names, leases.Options{
-			Self: leases.Replica{ID: cmp.Or(o.Replica, "replica"), Version: o.Version, Started: time.Now().UTC()}, Log: o.Log,
+			Self: leases.Replica{ID: cmp.Or(o.Replica, "replica"), Version: o.Version, Started: time.Now().UTC()}, TTL: o.Layout.LeaseTTL, Log: o.Log,
 		}),
 		dead:      deadletters.New(js, o.Layout.Names),
 		deadQuiet: newQuiet(o.Log),
@@ -165,6 +175,7 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	loops.Go(func() { c.keepMark(keep) })
 	loops.Go(func() { c.keepProgress(keep) })
 	loops.Go(func() { c.keepAdmission(keep) })
+	loops.Go(func() { c.parker.Run(keep) })
 	own, stopOwning := context.WithCancel(work)
 	loops.Go(func() { c.leases.Run(own, c.owner.Own) })
 	unwatch := c.endpoints.Watch(func(ch config.Change) { c.owner.Changed(ch.Survey) })
@@ -192,7 +203,9 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	}
 	c.health = board
 	c.owner = lanes.New(c.js, fromLanes{c}, lanes.Options{
-		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, Log: c.o.Log,
+		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, MaxEvent: c.o.maxBytes(), Log: c.o.Log,
+		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter,
+		Buried: func(survey events.Survey, seq uint64) { c.o.History.Settled(deliverylog.KindDead, survey, seq) },
 	})
 	return nil
 }

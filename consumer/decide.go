@@ -10,6 +10,7 @@ type action uint8
 const (
 	actAck    action = iota // nothing more is owed
 	actPark                 // it waits in its survey's lane
+	actOwe                  // it is promised to be brought into that lane from the event stream
 	actLeave                // unacknowledged: the server delivers it again after AckWait
 	actReturn               // given back at once, so that another replica takes it now
 	actBury                 // it can never be delivered: it becomes a dead letter

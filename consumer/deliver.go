@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"time"
 
@@ -18,12 +19,56 @@ import (
 // its endpoint ends either at once.
 const (
 	heldDisabled = 10 * time.Minute // the owner has switched the endpoint off
-	heldOurs     = 5 * time.Second  // something of ours is wrong
+	heldOurs     = 5 * time.Second  // something of ours is wrong, or of many others'
+	heldSlow     = time.Second      // an attempt hangs; it ends within five
 )
 
 // fromLanes tries events that wait in lanes, through the same gate and client as
 // the live path.
 type fromLanes struct{ *Consumer }
+
+// Ask implements lanes.Deliverer.
+func (c fromLanes) Ask(ctx context.Context, survey events.Survey, probe bool) lanes.Result {
+	target, limits, err := c.endpoints.Target(ctx, survey)
+	switch {
+	case errors.Is(err, config.ErrNoEndpoint) && limits.Revision != 0:
+		return lanes.Result{Verdict: lanes.Held, Reason: "disabled", After: heldDisabled}
+	case errors.Is(err, config.ErrNoEndpoint):
+		return lanes.Result{} // to be buried
+	case err != nil:
+		return lanes.Result{Verdict: lanes.Held, Reason: err.Error(), After: heldOurs}
+	}
+	return held(c.gate.Ask(survey, target.Host(), c.laneLimit(survey, limits, probe)))
+}
+
+// held is what a refusal means for a lane.
+func held(refusal admit.Refusal) lanes.Result {
+	r := lanes.Result{Verdict: lanes.Held, Reason: string(refusal)}
+	switch refusal {
+	case "":
+		return lanes.Result{}
+	case admit.Failing:
+		r.Probe = true
+	case admit.Suspect, admit.Crowded:
+		// Thousands of lanes may stand behind one host: they ask again spread out.
+		r.After = heldOurs/2 + rand.N(heldOurs) //nolint:gosec // jitter is no secret
+	case admit.Slow:
+		r.After = heldSlow
+	case admit.Full, admit.Limited:
+	}
+	return r
+}
+
+// laneLimit is what an owner allows to its lane.
+func (c *Consumer) laneLimit(survey events.Survey, l config.Limits, probe bool) admit.Limit {
+	shares := laneShare
+	if r, _ := c.health.Of(survey); r.OwedFrom != 0 || r.Failing() {
+		shares = everything
+	}
+	limit := c.share(l, shares)
+	limit.Probe = probe
+	return limit
+}
 
 // Deliver implements lanes.Deliverer.
 func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result) {
@@ -37,21 +82,17 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	}()
 	target, limits, err := c.endpoints.Target(ctx, w.Survey)
 	switch {
-	case errors.Is(err, config.ErrNoEndpoint) && limits.Revision != 0:
-		return lanes.Result{Verdict: lanes.Held, Reason: "disabled", After: heldDisabled}
-	case errors.Is(err, config.ErrNoEndpoint):
-		return lanes.Result{Verdict: lanes.Bury, Reason: "no-endpoint", Detail: "the endpoint was removed while the event waited"}
+	case errors.Is(err, config.ErrNoEndpoint) && limits.Revision == 0:
+		return lanes.Result{Verdict: lanes.Bury, Reason: lanes.ReasonNoEndpoint, Detail: "the endpoint was removed while the event waited"}
 	case err != nil:
 		return lanes.Result{Verdict: lanes.Held, Reason: err.Error(), After: heldOurs}
 	}
 	e := events.Event{
 		ID: w.EventID, Kind: events.KindCompleted, Survey: w.Survey, Body: w.Body, Traceparent: w.Traceparent, Tracestate: w.Tracestate,
 	}
-	limit := c.share(limits)
-	limit.Probe = w.Probe
-	got := c.attemptAdmitted(ctx, target, limit, e, w.Source, delivery.Meta{Number: w.Attempts + 1})
+	got := c.attemptAdmitted(ctx, target, c.laneLimit(w.Survey, limits, w.Probe), e, w.Source, delivery.Meta{Number: w.Attempts + 1})
 	if got.refusal != "" {
-		return lanes.Result{Verdict: lanes.Held, Reason: string(got.refusal), Probe: got.refusal == admit.Failing}
+		return held(got.refusal)
 	}
 	return c.resultOf(got, w)
 }
@@ -59,20 +100,21 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 // resultOf is what an attempt's end means for an event in a lane.
 func (c *Consumer) resultOf(got admitted, w lanes.Waiting) lanes.Result {
 	a := got.attempt
-	r := lanes.Result{Reason: string(a.Reason), Detail: a.Detail, After: a.After}
-	switch a.Verdict {
-	case delivery.Delivered:
+	r := lanes.Result{Reason: string(a.Reason), Detail: a.Detail, After: a.After, Revision: a.Revision}
+	switch {
+	case got.ours:
+		r.Verdict, r.After = lanes.Held, heldOurs/2+rand.N(heldOurs) //nolint:gosec // jitter is no secret
+	case a.Verdict == delivery.Delivered:
 		r.Verdict = lanes.Done
 		c.metrics.delivered(w.Published)
-	case delivery.Dead:
+	case a.Verdict == delivery.Dead:
 		r.Verdict = lanes.Bury
-	case delivery.Ours:
-		r.Verdict, r.After = lanes.Held, heldOurs
-	case delivery.Again, delivery.Gone:
+	case a.Verdict == delivery.Gone:
+		r.Verdict = lanes.Gone
+	case a.Verdict == delivery.Again && got.failing:
+		r.Verdict = lanes.Failing
+	case a.Verdict == delivery.Again:
 		r.Verdict = lanes.Later
-		if got.failing {
-			r.Verdict = lanes.Failing
-		}
 	default:
 		r.Verdict = lanes.Held
 	}

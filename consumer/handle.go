@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -60,10 +62,28 @@ func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *
 	if err != nil {
 		return c.withoutTarget(err, limits, e, meta)
 	}
-	if r, failing := c.health.Of(e.Survey); failing {
-		return c.parking(e, meta, 0, r.Reason, true) // its lane's owner probes; nobody else tries
+	if r, known := c.health.Of(e.Survey); known {
+		if end, ended := c.unwell(r, limits, e, meta); ended {
+			return end
+		}
 	}
 	return c.tryNow(ctx, work, target, limits, e, msg, meta)
+}
+
+// unwell ends an event whose endpoint is known not to work: the owner of its lane
+// probes, and nobody else tries. One that is promised to be brought into the lane
+// is let go; the others are parked.
+func (c *Consumer) unwell(r health.Record, limits config.Limits, e events.Event, meta *jetstream.MsgMetadata) (end conclusion, ended bool) {
+	switch {
+	case r.Owes(meta.Sequence.Stream, meta.Timestamp):
+		return conclusion{action: actOwe, outcome: outcomeOwed, survey: e.Survey}, true
+	case r.DisabledAt(limits.Revision):
+		return c.parking(e, meta, 0, "disabled", true), true
+	case r.Failing() && r.Disabled == nil:
+		return c.parking(e, meta, 0, r.Reason, true), true
+	default:
+		return conclusion{}, false
+	}
 }
 
 // tryNow attempts an event, rides over a blip, and decides by how that ended.
@@ -78,7 +98,7 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 			}
 		}
 		// The server counts deliveries, not tries: a crash may make a number repeat.
-		next := c.attemptAdmitted(work, target, c.share(limits), e, meta.Sequence.Stream, delivery.Meta{Number: int(meta.NumDelivered) - 1 + n})
+		next := c.attemptAdmitted(work, target, c.share(limits, liveShare), e, meta.Sequence.Stream, delivery.Meta{Number: int(meta.NumDelivered) - 1 + n})
 		if next.refusal != "" {
 			refused = next.refusal
 			return got.attempt, false
@@ -89,18 +109,21 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 	switch {
 	case tries == 0:
 		return c.parking(e, meta, 0, string(refused), true)
+	case a.Verdict == delivery.Gone:
+		c.tellGone(work, e.Survey, a)
 	case got.failing:
 		c.tellFailing(work, e.Survey, a)
 	}
 	end := conclusion{action: decide(a.Verdict, ctx.Err() != nil), outcome: outcomeOf(a.Verdict)}
 	switch end.action {
 	case actPark:
-		return c.parking(e, meta, tries, string(a.Reason), got.failing)
+		// An event whose own schedule has no say is tried when the lane is.
+		return c.parking(e, meta, tries, string(a.Reason), got.failing || got.ours || a.Verdict == delivery.Gone)
 	case actBury:
 		end.letter = c.letterOf(string(a.Reason), msg, meta)
 		end.letter.Survey, end.letter.EventID, end.letter.Detail, end.letter.Attempts = e.Survey, e.ID, a.Detail, a.Number
 		end.letter.First, end.letter.Last = a.Started, a.Started
-	case actAck, actLeave, actReturn:
+	case actAck, actOwe, actLeave, actReturn:
 	}
 	return end
 }
@@ -120,9 +143,23 @@ func (c *Consumer) tellFailing(work context.Context, survey events.Survey, a del
 	ctx, cancel := context.WithTimeout(work, healthTime)
 	defer cancel()
 	now := time.Now()
-	if err := c.health.Failed(ctx, survey, string(a.Reason), now, now.Add(max(lanes.FirstWait, a.After))); err != nil {
+	if err := c.health.Failed(ctx, survey, health.Failure{
+		At: now.UTC(), Reason: string(a.Reason), NextProbe: now.Add(cmp.Or(a.After, lanes.FirstWait)).UTC(), Waiting: 1,
+	}); err != nil {
 		c.parkQuiet.warn(err, "an endpoint's failure could not be told to the other replicas")
 	}
+}
+
+// tellGone tells every replica that an endpoint wants nothing any more.
+func (c *Consumer) tellGone(work context.Context, survey events.Survey, a delivery.Attempt) {
+	ctx, cancel := context.WithTimeout(work, healthTime)
+	defer cancel()
+	d := lanes.AnsweredGone(time.Now(), a.Revision)
+	if err := c.health.Disable(ctx, survey, d, string(a.Reason)); err != nil {
+		c.parkQuiet.warn(err, "an endpoint that answered 410 could not be disabled")
+		return
+	}
+	c.o.Log.Warn().Str("survey", string(survey)).Str("why", d.Why).Msg("endpoint disabled; its events are kept until it is changed or enabled: webhooks endpoint enable")
 }
 
 // healthTime bounds telling the others of a failing endpoint.
@@ -149,6 +186,12 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 	if errors.Is(err, config.ErrNoEndpoint) {
 		c.o.History.Settled(deliverylog.KindNoWebhook, e.Survey, meta.Sequence.Stream)
 		return conclusion{action: actAck, outcome: outcomeNoEndpoint}
+	}
+	if errors.Is(err, config.ErrInvalidEndpoint) || errors.Is(err, config.ErrUnsealable) {
+		// It stays so until somebody changes it: waiting unacknowledged, its events
+		// would keep everybody else's from being delivered.
+		c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
+		return c.parking(e, meta, 0, "unusable-endpoint", true)
 	}
 	c.o.Log.Warn().Err(err).Uint64("seq", meta.Sequence.Stream).Str("survey", string(e.Survey)).
 		Msg("the endpoint cannot be used now; the event waits")

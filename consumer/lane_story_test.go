@@ -34,26 +34,26 @@ func (w *world) wantParked(n int) {
 // wantHealth checks whether a survey has a health record.
 func (w *world) wantHealth(survey string, failing bool) {
 	w.t.Helper()
-	_, err := w.bucket(w.layout.Names.Health()).Get(w.t.Context(), survey)
-	if (err == nil) != failing {
-		w.t.Errorf("survey %s is failing: %v, want %v", survey, err == nil, failing)
+	if r, _ := w.health(survey); r.Failing() != failing {
+		w.t.Errorf("survey %s is failing: %v, want %v", survey, r.Failing(), failing)
 	}
 }
 
 func TestADeadEndpointIsLeftAloneAndDrainsAtOnceWhenItWorks(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = 20 * time.Second
 		dead := w.endpoint("dead").answers(500)
 		w.endpoint("healthy")
 		w.start()
 		owed := w.publishMany("dead", 200)
 		fine := w.publishMany("healthy", 200)
-		w.advance(time.Second)
+		w.advance(2 * time.Second)
 		w.wantAllDelivered(fine)
 		w.wantSettled()
 		w.wantParked(200)
 		w.wantHealth("dead", true)
 		if n := len(dead.seen()); n > 20 {
-			t.Errorf("the dead endpoint got %d requests in the first second", n)
+			t.Errorf("the dead endpoint got %d requests in the first two seconds", n)
 		}
 		w.advance(30 * time.Minute)
 		if n := len(dead.seen()); n > 35 {
@@ -177,6 +177,7 @@ func TestARemovedEndpointTurnsItsLaneIntoDeadLetters(t *testing.T) {
 
 func TestEventsOfADisabledEndpointWaitUntilItIsEnabled(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = 20 * time.Second
 		w.endpoint("s1")
 		w.start()
 		e := w.stored("s1")

@@ -34,6 +34,7 @@ type metrics struct {
 	lost        prometheus.Gauge
 	timeLeft    prometheus.Gauge
 	alarm       prometheus.Gauge
+	resolver    prometheus.Counter
 }
 
 // The outcomes of the settled counter.
@@ -42,6 +43,7 @@ const (
 	outcomeNoEndpoint = "no_webhook"
 	outcomeDead       = "dead"
 	outcomeParked     = "parked" // waits in its survey's lane
+	outcomeOwed       = "owed"   // brought into that lane later, from the event stream
 	outcomeLeft       = "left"   // unacknowledged: comes again
 )
 
@@ -56,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	settled := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "events_total", Help: "Events the live consumer has let go, by outcome.",
 	}, []string{"outcome"})
-	for _, o := range []string{outcomeDelivered, outcomeNoEndpoint, outcomeDead, outcomeParked, outcomeLeft} {
+	for _, o := range []string{outcomeDelivered, outcomeNoEndpoint, outcomeDead, outcomeParked, outcomeOwed, outcomeLeft} {
 		m.settled[o] = settled.WithLabelValues(o)
 	}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -79,7 +81,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.lost = gauge("left_unsettled_events", "Events that left the event stream before they were settled, at most (since the consumer's floor).")
 	m.timeLeft = gauge("unsettled_time_left_seconds", "Time until the oldest unsettled event leaves the event stream; some 292 years while nothing waits.")
 	m.alarm = gauge("stopped_by_alarm", "1 while the live consumer has stopped by itself and waits for a person.")
-	reg.MustRegister(attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
+	m.resolver = counter("name_service_failures_total", "Attempts that failed because the name service fails for many hosts at once.")
+	reg.MustRegister(m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
 		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
 	return m
 }

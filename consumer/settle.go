@@ -9,6 +9,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/events"
 )
 
 // conclusion is what was decided about a message, and how it is counted.
@@ -17,6 +18,7 @@ type conclusion struct {
 	outcome string              // one of the outcomes of the events counter
 	letter  *deadletters.Letter // what to bury, with actBury
 	parked  *lanes.Waiting      // what to park, with actPark
+	survey  events.Survey       // whose event is owed, with actOwe
 }
 
 // finish settles a message as decided. What is settled is remembered before the
@@ -39,6 +41,10 @@ func (c *Consumer) finish(work context.Context, f *flight, meta *jetstream.MsgMe
 	case actPark:
 		c.inflight.settle(f.seq)
 		c.settle(func() error { return f.handle().TermWithReason("parked: " + end.parked.Reason) })
+	case actOwe:
+		c.o.History.Settled(deliverylog.KindOwed, end.survey, f.seq)
+		c.inflight.settle(f.seq)
+		c.settle(func() error { return f.handle().TermWithReason("owed: brought into its lane later") })
 	case actReturn:
 		c.inflight.leave(f.seq)
 		c.returns.add(func() error { return f.handle().Nak() })
@@ -54,7 +60,7 @@ func (c *Consumer) custody(work context.Context, end conclusion) conclusion {
 		return c.bury(work, end)
 	case actPark:
 		return c.park(work, end)
-	case actAck, actLeave, actReturn:
+	case actAck, actOwe, actLeave, actReturn:
 	}
 	return end
 }
@@ -62,7 +68,7 @@ func (c *Consumer) custody(work context.Context, end conclusion) conclusion {
 // park stores the event in its lane. Until the stream has confirmed it the event
 // stays where it is: it comes again, and is recognised if the copy was stored.
 func (c *Consumer) park(work context.Context, end conclusion) conclusion {
-	if err := lanes.Park(work, c.js, c.o.Layout.Names, *end.parked); err != nil {
+	if err := c.parker.Park(work, *end.parked); err != nil {
 		c.parkQuiet.warn(err, "an event could not be parked; it stays in the event stream, unacknowledged")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}

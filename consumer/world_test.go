@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,12 +21,17 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
+
+// storyShards is how many shards the lanes have in the stories: two replicas share
+// them, and idle ones do not make a story of five days take a minute.
+const storyShards = 4
 
 // ackWait in the stories; shorter than in production so that they read well.
 const ackWait = 30 * time.Second
@@ -46,6 +52,9 @@ type world struct {
 	log       *syncBuffer
 	seq       int
 	wrap      func(consumer.Sender) consumer.Sender // around each replica's client; nil leaves it as it is
+	disable   time.Duration                         // how long an endpoint may fail before it is disabled; 0 is the default
+	laneMost  int                                   // events one lane holds; 0 is the default
+	calm      time.Duration                         // how often replicas started from now on look at the mark, and how long they pull; 0 is the default
 }
 
 // published is one event the platform got an acknowledgement for.
@@ -76,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	// Inside a bubble the server ages messages by a clock outside it, and would
 	// expire every lease at once; a replica that crashes takes its leases along in
 	// crash instead.
-	w.layout = layout.Layout{AckWait: ackWait, LeaseTTL: 10_000 * time.Hour}
+	w.layout = layout.Layout{Names: events.Names{}.WithShards(storyShards), AckWait: ackWait, LeaseTTL: 10_000 * time.Hour}
 	w.dial()
 	w.provision()
 	return w
@@ -239,7 +248,10 @@ func (w *world) tryStart() (*replica, error) {
 	if w.wrap != nil {
 		sender = w.wrap(sender)
 	}
-	r.consumer = consumer.New(js, r.store, sender, consumer.Options{Layout: w.layout, Replica: r.id, Slots: 100, Log: log})
+	r.consumer = consumer.New(js, r.store, sender, consumer.Options{
+		Layout: w.layout, Replica: r.id, Slots: 100, LaneEvents: w.laneMost, DisableAfter: w.disable, Log: log,
+		MarkInterval: w.calm, PullExpires: w.calm,
+	})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())
 	r.stop, r.kill = stop, kill
@@ -372,7 +384,7 @@ func (w *world) checkInvariants() {
 	for id, p := range w.published {
 		accepted := w.internet.at(p.survey).accepted(id)
 		switch {
-		case accepted > 0 || slices.Contains(buried, p.seq) || slices.Contains(waiting, p.seq):
+		case accepted > 0 || slices.Contains(buried, p.seq) || slices.Contains(waiting, p.seq) || w.owed(p):
 		case p.malformed || w.hasWebhook(p.survey):
 			w.t.Errorf("event %s (sequence %d) is lost: neither accepted nor waiting", id, p.seq)
 		}
@@ -407,6 +419,28 @@ func (w *world) parked() []uint64 {
 		seqs = append(seqs, src)
 	}
 	return seqs
+}
+
+// owed says whether an event is promised to be brought into its lane.
+func (w *world) owed(p *published) bool {
+	r, there := w.health(p.survey)
+	return there && r.OwedFrom != 0 && p.seq >= r.OwedFrom
+}
+
+// health is a survey's health record as it stands in the bucket.
+func (w *world) health(survey string) (r health.Record, there bool) {
+	w.t.Helper()
+	e, err := w.bucket(w.layout.Names.Health()).Get(context.Background(), survey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return r, false
+	}
+	if err == nil {
+		err = json.Unmarshal(e.Value(), &r)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r, true
 }
 
 // buried returns the stream sequences of all dead letters.

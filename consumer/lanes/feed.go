@@ -13,15 +13,17 @@ import (
 )
 
 const (
-	feedPull  = 10 * time.Minute // one pull of the feed; an idle shard costs next to nothing
-	feedBeat  = 30 * time.Second
-	feedAgain = time.Second // after a feed that ended
+	feedBeat  = 30 * time.Second // an idle feed hears of the server so often; the most that the client allows
+	feedPull  = 20 * feedBeat    // one pull of the feed: an idle shard costs next to nothing
+	feedGone  = time.Minute      // a feed nobody reads any more is forgotten by the server
+	feedAgain = time.Second      // after a feed that ended
 )
 
 // fed is one entry of the shard, or the news that all there was has come.
 type fed struct {
 	survey   events.Survey
 	entry    entry
+	foreign  bool // this version cannot read it; of the entry only the sequence is known
 	caughtUp bool
 }
 
@@ -40,6 +42,7 @@ func (s *shard) feed(ctx context.Context) {
 func (s *shard) feedOnce(ctx context.Context) error {
 	cons, err := s.o.js.OrderedConsumer(ctx, s.o.o.Names.Lanes(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.o.o.Names.LaneShardSubject(s.lease.Shard)}, HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
+		InactiveThreshold: feedGone,
 	})
 	if err != nil {
 		return err
@@ -77,7 +80,8 @@ func (s *shard) feedOne(ctx context.Context, msg jetstream.Msg) bool {
 	f, err := s.index(msg, meta.Sequence.Stream)
 	if err != nil {
 		s.o.o.Log.Warn().Err(err).Uint64("lane_seq", meta.Sequence.Stream).Msg("a parked event cannot be read and is left alone")
-	} else if !s.send(ctx, f) {
+	}
+	if f.survey != "" && !s.send(ctx, f) {
 		return false
 	}
 	return meta.NumPending > 0 || s.send(ctx, fed{caughtUp: true})
@@ -85,23 +89,35 @@ func (s *shard) feedOne(ctx context.Context, msg jetstream.Msg) bool {
 
 // index reads an entry from a message's headers.
 func (s *shard) index(msg jetstream.Msg, seq uint64) (fed, error) {
-	w, err := read(msg.Headers(), nil)
-	if err != nil {
-		return fed{}, err
-	}
 	subject := msg.Subject()
 	survey, err := events.ParseSurvey(subject[strings.LastIndexByte(subject, '.')+1:])
 	if err != nil {
 		return fed{}, err
 	}
+	w, err := read(msg.Headers(), nil)
+	if err != nil {
+		return fed{survey: survey, entry: entry{seq: seq}, foreign: true}, err
+	}
 	size, _ := strconv.ParseUint(msg.Headers().Get("Nats-Msg-Size"), 10, 32) // headers-only deliveries carry it
-	e := entry{src: w.Source, seq: seq, size: uint32(size)}
+	e := entry{src: w.Source, seq: seq, size: uint32(size), pub: seconds(w.Published)}
 	if !w.DueNow {
-		if due, ok := s.o.o.Schedule(w.Parked, w.EventID, w.Parked); ok {
-			e.due = dueMilli(due)
-		}
+		e.due = seconds(s.o.o.firstTry(w, time.Now()))
 	}
 	return fed{survey: survey, entry: e}, nil
+}
+
+// spread is over how long events are tried whose times were missed while nobody
+// owned their shard.
+const spread = time.Minute
+
+// firstTry is when an event that fails by itself is tried first by a new owner.
+// Times that have passed count as missed, and collapse into one.
+func (o Options) firstTry(w Waiting, now time.Time) time.Time {
+	due, ok := o.Schedule(w.Parked, w.EventID, w.Parked)
+	if ok && due.After(now) {
+		return due
+	}
+	return now.Add(time.Duration(w.Source * 0x9e3779b97f4a7c15 % uint64(spread)))
 }
 
 func (s *shard) send(ctx context.Context, f fed) bool {

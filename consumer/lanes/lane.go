@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -24,13 +25,14 @@ type status uint8
 const (
 	idle status = iota
 	flying
-	gone
+	gone // done with; its copy may still be stored, see [lane.removal]
 )
 
 // entry is one waiting event: a few words, because there may be a million.
 type entry struct {
 	src, seq uint64 // in the event stream; in the lanes stream
-	due      int64  // Unix ms; not before. Probing does not ask
+	due      uint32 // in Unix seconds, rounded up: not before. Probing does not ask
+	pub      uint32 // when it was published, likewise
 	size     uint32
 	tries    uint16 // in this lane, since its owner came
 	status   status
@@ -44,8 +46,24 @@ type lane struct {
 	live    int     // not gone
 	flying  int
 	bytes   int64
-	scan    int   // entries before it cannot be started, until nextDue
-	nextDue int64 // the earliest due time before scan; 0 when there is none
+	scan    int    // entries before it cannot be started, until nextDue
+	nextDue uint32 // the earliest due time before scan; 0 when there is none
+
+	seen     uint64    // the highest source there ever was
+	done     []uint64  // sequences in the lanes stream of what is done with and still stored
+	doneAt   time.Time // when the last removal ended, or the first of them came since
+	removeAt time.Time // when they are to be removed
+	stuck    int       // of them stand between copies that stay
+	removing bool      // some of them are being removed
+	foreign  uint64    // the lowest sequence here that this version cannot read; 0: none. It is left alone
+
+	owedFrom   uint64    // the promise of the endpoint's health record; 0: there is none
+	owedUntil  time.Time // its end
+	history    uint64    // the first sequence of the event stream, as last seen
+	disabled   bool      // nothing is tried until the endpoint changes
+	bringing   bool      // owed events are being brought
+	bringAt    time.Time // not before
+	promisedTo time.Time // the promise of owed events is renewed then
 
 	probing   bool
 	wait      time.Duration // before the next probe
@@ -71,6 +89,7 @@ func (l *lane) add(e entry) bool {
 		l.entries = slices.Insert(l.entries, i, e)
 	}
 	l.live++
+	l.seen = max(l.seen, e.src)
 	l.bytes += int64(e.size)
 	l.scan = min(l.scan, i)
 	return true
@@ -80,21 +99,12 @@ func (l *lane) find(src uint64) (int, bool) {
 	if n := len(l.entries); n == 0 || l.entries[n-1].src < src {
 		return n, false // events are parked nearly in order
 	}
-	return slices.BinarySearchFunc(l.entries, src, func(e entry, src uint64) int {
-		switch {
-		case e.src < src:
-			return -1
-		case e.src > src:
-			return 1
-		default:
-			return 0
-		}
-	})
+	return slices.BinarySearchFunc(l.entries, src, func(e entry, src uint64) int { return cmp.Compare(e.src, src) })
 }
 
 // next chooses the entry to start now, and marks it.
 func (l *lane) next(now time.Time) (entry, bool) {
-	if now.Before(l.held) {
+	if l.disabled || now.Before(l.held) {
 		return entry{}, false
 	}
 	i, ok := l.draining(now)
@@ -104,23 +114,22 @@ func (l *lane) next(now time.Time) (entry, bool) {
 	if !ok {
 		return entry{}, false
 	}
-	l.entries[i].status = flying
 	l.entries[i].tries = min(l.entries[i].tries, math.MaxUint16-1) + 1
-	l.flying++
+	l.fly(&l.entries[i])
 	return l.entries[i], true
 }
 
 func (l *lane) draining(now time.Time) (int, bool) {
-	ms := now.UnixMilli()
-	if l.nextDue != 0 && l.nextDue <= ms {
+	t := uint32(now.Unix()) //nolint:gosec // good until 2106
+	if l.nextDue != 0 && l.nextDue <= t {
 		l.scan, l.nextDue = 0, 0
 	}
 	for ; l.scan < len(l.entries); l.scan++ {
 		e := &l.entries[l.scan]
-		if e.status != idle {
+		if e.status != idle || l.promised(e) {
 			continue
 		}
-		if e.due <= ms {
+		if e.due <= t {
 			return l.scan, true
 		}
 		if l.nextDue == 0 || e.due < l.nextDue {
@@ -135,9 +144,18 @@ func (l *lane) probe(now time.Time) (int, bool) {
 	if l.flying > 0 || l.live == 0 || now.Before(l.probeAt) {
 		return 0, false
 	}
-	turn := l.probes / probesInTurn % l.live
+	able := 0
 	for i := range l.entries {
-		if l.entries[i].status == idle {
+		if e := &l.entries[i]; e.status == idle && !l.promised(e) {
+			able++
+		}
+	}
+	if able == 0 {
+		return 0, false
+	}
+	turn := l.probes / probesInTurn % able
+	for i := range l.entries {
+		if e := &l.entries[i]; e.status == idle && !l.promised(e) {
 			if turn == 0 {
 				return i, true
 			}
@@ -147,18 +165,45 @@ func (l *lane) probe(now time.Time) (int, bool) {
 	return 0, false
 }
 
-// wake is when something may be startable that is not now; zero means not by
-// time alone.
+// promised says whether an event is brought again from the event stream, and so
+// must not be tried from the copy that is here.
+func (l *lane) promised(e *entry) bool {
+	return l.owedFrom != 0 && e.src >= l.owedFrom && e.src >= l.history && int64(e.pub) < l.owedUntil.Unix()
+}
+
+// heed takes over a promise as it stands now.
+func (l *lane) heed(from uint64, until time.Time) {
+	if from != l.owedFrom || !until.Equal(l.owedUntil) {
+		l.owedFrom, l.owedUntil = from, until
+		l.scan, l.nextDue = 0, 0
+	}
+}
+
+// wake is when something is to be done that is not now; zero means not by time
+// alone.
 func (l *lane) wake() time.Time {
+	var first time.Time
+	for _, t := range []time.Time{l.startable(), l.removable(), l.bringAt, l.promisedTo} {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}
+
+// startable is when an event may be startable that is not now.
+func (l *lane) startable() time.Time {
 	switch {
-	case l.live == 0:
+	case l.live == 0, l.disabled:
 		return time.Time{}
 	case !l.held.IsZero():
 		return l.held
+	case l.probing && l.flying > 0:
+		return time.Time{}
 	case l.probing:
 		return l.probeAt
 	case l.nextDue != 0:
-		return time.UnixMilli(l.nextDue)
+		return time.Unix(int64(l.nextDue), 0)
 	default:
 		return time.Time{}
 	}
@@ -187,9 +232,9 @@ func (l *lane) failsSince(probeAt time.Time) {
 	}
 }
 
-// landed takes back an entry that was flying. With remove it has left the lane;
-// otherwise it is due again at due.
-func (l *lane) landed(src uint64, remove bool, due time.Time) {
+// landed takes back an entry that was flying. With remove the lane is done with
+// it; otherwise it is due again at due.
+func (l *lane) landed(src uint64, remove bool, due, now time.Time) {
 	i, there := l.find(src)
 	if !there || l.entries[i].status != flying {
 		return
@@ -197,28 +242,72 @@ func (l *lane) landed(src uint64, remove bool, due time.Time) {
 	l.flying--
 	e := &l.entries[i]
 	if remove {
-		e.status = gone
-		l.live--
-		l.bytes -= int64(e.size)
+		l.finish(e, now)
 		l.sweep()
 		return
 	}
-	e.status, e.due = idle, dueMilli(due)
+	e.status, e.due = idle, seconds(due)
 	l.scan = min(l.scan, i)
 }
 
-// dueMilli rounds up: an event tried a fraction of a millisecond early would find
-// the same offset of its schedule still ahead, and be tried for it again.
-func dueMilli(t time.Time) int64 {
+// finish is done with an entry: its copy is to be removed.
+func (l *lane) finish(e *entry, now time.Time) {
+	e.status = gone
+	l.live--
+	l.bytes -= int64(e.size)
+	l.redundant(e.seq, now)
+}
+
+// seconds rounds up: an event tried a moment early would find the same offset of
+// its schedule still ahead, and be tried for it again.
+func seconds(t time.Time) uint32 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.Add(time.Millisecond - 1).UnixMilli()
+	return uint32(t.Add(time.Second - 1).Unix()) //nolint:gosec // good until 2106
 }
 
-// sweep drops what is gone, when that is most of what there is.
+// evict is done with every event that is promised to be brought again. It returns
+// how many there were.
+func (l *lane) evict(now time.Time) int {
+	if l.owedFrom == 0 || len(l.entries) == 0 || l.entries[len(l.entries)-1].src < l.owedFrom {
+		return 0
+	}
+	n := 0
+	for i, _ := l.find(l.owedFrom); i < len(l.entries); i++ {
+		if e := &l.entries[i]; e.status == idle && l.promised(e) {
+			l.finish(e, now)
+			n++
+		}
+	}
+	l.sweep()
+	return n
+}
+
+// before lists the events below a source that are not being tried.
+func (l *lane) before(src uint64) []entry {
+	var found []entry
+	for _, e := range l.entries {
+		if e.src >= src {
+			break
+		}
+		if e.status == idle {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// fly marks an entry as being dealt with.
+func (l *lane) fly(e *entry) {
+	e.status = flying
+	l.flying++
+}
+
+// sweep drops what is gone, when that is most of what there is and none of it is
+// stored any more: a feed that begins anew would bring it back.
 func (l *lane) sweep() {
-	if len(l.entries) < 64 || l.live*2 > len(l.entries) {
+	if len(l.entries) < 64 || l.live*2 > len(l.entries) || len(l.done) > 0 || l.removing {
 		return
 	}
 	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.status == gone })
@@ -239,6 +328,13 @@ func (l *lane) fails(now time.Time, hold time.Duration, jitter float64) time.Tim
 	spread := time.Duration(float64(l.wait) * (0.5 + jitter/2))
 	l.probeAt = now.Add(max(spread, hold))
 	return l.probeAt
+}
+
+// hear notes that an endpoint which fails already asked to be left alone.
+func (l *lane) hear(hold time.Duration, now time.Time) {
+	if until := now.Add(hold); until.After(l.probeAt) {
+		l.probeAt = until
+	}
 }
 
 // works notes a 2xx; it returns true when the endpoint had been failing, and

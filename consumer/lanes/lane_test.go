@@ -48,7 +48,7 @@ func TestAnEventThatIsThereAlreadyIsRedundant(t *testing.T) {
 		t.Error("the same copy, read again, is called redundant")
 	}
 	wantNext(t, l, start, 1)
-	l.landed(1, true, time.Time{})
+	l.landed(1, true, time.Time{}, start)
 	if !l.add(entry{src: 1, seq: 500}) || l.live != 3 {
 		t.Error("an event that was delivered and parked again is not taken in")
 	}
@@ -57,7 +57,7 @@ func TestAnEventThatIsThereAlreadyIsRedundant(t *testing.T) {
 func TestAnEventThatFailsByItselfHoldsNobodyUp(t *testing.T) {
 	l := filled(3)
 	wantNext(t, l, start, 1)
-	l.landed(1, false, at(time.Minute))
+	l.landed(1, false, at(time.Minute), start)
 	wantNext(t, l, start, 2)
 	wantNext(t, l, start, 3)
 	wantNext(t, l, start, 0)
@@ -76,7 +76,7 @@ func TestProbingTriesOneAtATimeAndAnotherAfterTwoFailures(t *testing.T) {
 		now = l.probeAt
 		wantNext(t, l, now, src)
 		wantNext(t, l, now, 0) // one at a time
-		l.landed(src, false, now)
+		l.landed(src, false, now, start)
 		l.fails(now, 0, 1)
 	}
 }
@@ -99,7 +99,7 @@ func TestTheWaitBetweenProbesDoublesToFiveMinutes(t *testing.T) {
 func TestTheFirst2xxMakesEverythingDue(t *testing.T) {
 	l := filled(3)
 	wantNext(t, l, start, 1)
-	l.landed(1, false, at(time.Hour))
+	l.landed(1, false, at(time.Hour), start)
 	l.fails(start, 0, 1)
 	if !l.works(at(time.Second)) || l.works(at(time.Second)) {
 		t.Error("the recovery is not told exactly once")
@@ -134,7 +134,7 @@ func TestALaneNeverLosesOrDoublesAnEntry(t *testing.T) {
 			case 3:
 				if airborne[src] {
 					remove := rapid.Bool().Draw(t, "remove")
-					l.landed(src, remove, now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "due"))*time.Second))
+					l.landed(src, remove, now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "due"))*time.Second), start)
 					delete(airborne, src)
 					if remove {
 						delete(there, src)
@@ -180,7 +180,7 @@ func BenchmarkDrain50000(b *testing.B) {
 			if !ok {
 				break
 			}
-			l.landed(e.src, true, time.Time{})
+			l.landed(e.src, true, time.Time{}, start)
 		}
 	}
 }

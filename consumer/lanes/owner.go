@@ -1,9 +1,12 @@
 package lanes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,26 +22,34 @@ import (
 // Verdict is how trying a waiting event ended.
 type Verdict uint8
 
-// The verdicts.
+// The verdicts; 0 is none.
 const (
 	Done    Verdict = iota + 1 // a 2xx, or nothing is owed any more
 	Later                      // the endpoint refused or failed
 	Failing                    // and fails as a whole since this attempt
+	Gone                       // it wants nothing any more: 410
 	Held                       // nothing was sent: not now, try in a moment
 	Bury                       // it can never be delivered
 )
 
+// ReasonNoEndpoint is why events of a removed endpoint are buried.
+const ReasonNoEndpoint = "no-endpoint"
+
 // Result is how trying a waiting event ended, with what follows from it.
 type Result struct {
-	Verdict Verdict
-	Reason  string        // in one word
-	Detail  string        // in one line
-	Probe   bool          // with Held: the endpoint is taken for failing, so only a probe may find out
-	After   time.Duration // what the endpoint asked for (Retry-After), or how long a Held one is held; 0 means nothing
+	Verdict  Verdict
+	Reason   string        // in one word
+	Detail   string        // in one line
+	Probe    bool          // with Held: the endpoint is taken for failing, so only a probe may find out
+	After    time.Duration // what the endpoint asked for (Retry-After), or how long a Held one is held; 0 means nothing
+	Revision uint64        // of the endpoint that was tried
 }
 
 // Deliverer tries one waiting event. It is called from many goroutines.
 type Deliverer interface {
+	// Ask says whether anything can be sent to a survey's endpoint now, before a
+	// body is fetched for it: the zero Result, or why the lane is Held.
+	Ask(ctx context.Context, survey events.Survey, probe bool) Result
 	Deliver(ctx context.Context, w Waiting) Result
 }
 
@@ -47,15 +58,30 @@ type Schedule func(parked time.Time, id string, after time.Time) (due time.Time,
 
 // Options are what an [Owner] cannot do without.
 type Options struct {
-	Names    events.Names
-	Health   *health.Board
-	Dead     *deadletters.Store
-	Schedule Schedule
-	Slots    int // events tried at once, all lanes together; 0 means 256
-	Log      zerolog.Logger
+	Names        events.Names
+	Health       *health.Board
+	Dead         *deadletters.Store
+	Schedule     Schedule
+	Slots        int                               // events tried at once, all lanes together; 0 means 256
+	MaxEvents    int                               // that one lane holds; 0 means 50,000
+	MaxBytes     int64                             // of bodies that one lane holds; 0 means 64 MiB
+	MaxEvent     int                               // the largest event, in bytes; 0 means events.MaxBytes
+	DisableAfter time.Duration                     // how long an endpoint may fail before it is disabled; 0 means five days
+	Buried       func(s events.Survey, seq uint64) // hears of every event that became a dead letter; nil hears nothing
+	Log          zerolog.Logger
 }
 
-const defaultSlots = 256
+const (
+	defaultSlots = 256
+	disableAfter = 5 * 24 * time.Hour
+	maxEvents    = 50_000
+	maxBytes     = 64 << 20
+)
+
+func (o Options) disableAfter() time.Duration { return cmp.Or(o.DisableAfter, disableAfter) }
+
+func (o Options) maxEvents() int  { return cmp.Or(o.MaxEvents, maxEvents) }
+func (o Options) maxBytes() int64 { return cmp.Or(o.MaxBytes, maxBytes) }
 
 // Owner delivers from the lanes whose shards this replica holds.
 type Owner struct {
@@ -63,6 +89,7 @@ type Owner struct {
 	deliver Deliverer
 	o       Options
 	slots   chan struct{} // one each event being tried
+	probes  chan struct{} // one each of a failing endpoint's; they come on top
 
 	mu     sync.Mutex       // guards shards and stream
 	stream jetstream.Stream // kept: looking it up costs a round trip
@@ -71,10 +98,15 @@ type Owner struct {
 
 // New returns an owner that does nothing until it is given a shard.
 func New(js jetstream.JetStream, deliver Deliverer, o Options) *Owner {
-	if o.Slots == 0 {
-		o.Slots = defaultSlots
+	o.Slots = cmp.Or(o.Slots, defaultSlots)
+	o.MaxEvent = cmp.Or(o.MaxEvent, events.MaxBytes)
+	if o.Buried == nil {
+		o.Buried = func(events.Survey, uint64) {}
 	}
-	return &Owner{js: js, deliver: deliver, o: o, slots: make(chan struct{}, o.Slots), shards: map[int]*shard{}}
+	return &Owner{
+		js: js, deliver: deliver, o: o, shards: map[int]*shard{},
+		slots: make(chan struct{}, o.Slots), probes: make(chan struct{}, max(o.Slots/2, 1)),
+	}
 }
 
 // Own works on a shard until ctx ends, and returns when nothing of it is being
@@ -88,6 +120,47 @@ func (o *Owner) Own(ctx context.Context, l *leases.Lease) {
 	o.mu.Lock()
 	delete(o.shards, l.Shard)
 	o.mu.Unlock()
+}
+
+// Count is what waits in the lanes of this replica.
+type Count struct {
+	Shards  int   // held
+	Lanes   int   // in which something waits, or whose endpoint is not well
+	Failing int   // of them are probed, or disabled
+	Events  int   // waiting
+	Bytes   int64 // of their bodies
+}
+
+// Count counts what waits. It asks the loop of every shard, and leaves out those
+// that do not answer before ctx ends.
+func (o *Owner) Count(ctx context.Context) Count {
+	o.mu.Lock()
+	shards := slices.Collect(maps.Values(o.shards))
+	o.mu.Unlock()
+	var sum Count
+	for _, s := range shards {
+		answer := make(chan Count, 1)
+		select {
+		case s.asked <- func() { answer <- s.count() }:
+			c := <-answer
+			sum.Shards, sum.Lanes, sum.Failing = sum.Shards+1, sum.Lanes+c.Lanes, sum.Failing+c.Failing
+			sum.Events, sum.Bytes = sum.Events+c.Events, sum.Bytes+c.Bytes
+		case <-s.over:
+		case <-ctx.Done():
+		}
+	}
+	return sum
+}
+
+func (s *shard) count() Count {
+	c := Count{Lanes: len(s.lanes)}
+	for _, l := range s.lanes {
+		c.Events, c.Bytes = c.Events+l.live, c.Bytes+l.bytes
+		if l.probing || l.disabled {
+			c.Failing++
+		}
+	}
+	return c
 }
 
 // Changed says that a survey's endpoint is another one now: what waits for it is
@@ -116,18 +189,27 @@ func (o *Owner) lanes(ctx context.Context) (jetstream.Stream, error) {
 	return stream, nil
 }
 
-// remove deletes an event's copy. One that is gone is no error.
-func (o *Owner) remove(ctx context.Context, seq uint64) error {
+// remove removes copies from a lane. Those that are gone already are no error.
+func (o *Owner) remove(ctx context.Context, survey events.Survey, r removal) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	stream, err := o.lanes(ctx)
 	if err != nil {
 		return err
 	}
-	if err := stream.DeleteMsg(ctx, seq); err != nil {
-		// A refusal does not say why in a form that code could read.
-		if _, look := stream.GetMsg(ctx, seq); errors.Is(look, jetstream.ErrMsgNotFound) {
-			return nil
+	if r.below > 0 {
+		err := stream.Purge(ctx, jetstream.WithPurgeSubject(o.o.Names.LaneSubject(survey)), jetstream.WithPurgeSequence(r.below))
+		if err != nil {
+			return fmt.Errorf("remove the events of survey %s below %d from their lane: %w", survey, r.below, err)
 		}
-		return fmt.Errorf("remove parked event %d: %w", seq, err)
+	}
+	for _, seq := range r.singles {
+		if err := stream.DeleteMsg(ctx, seq); err != nil {
+			// A refusal does not say why in a form that code could read.
+			if _, look := stream.GetMsg(ctx, seq); !errors.Is(look, jetstream.ErrMsgNotFound) {
+				return fmt.Errorf("remove parked event %d: %w", seq, err)
+			}
+		}
 	}
 	return nil
 }

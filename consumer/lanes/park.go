@@ -6,13 +6,22 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/popsee/webhooks/events"
 )
 
-// parkTime bounds one parking. Longer, and the event better stays where it is.
-const parkTime = 5 * time.Second
+const (
+	parkTime   = 5 * time.Second      // bounds one parking. Longer, and the event better stays where it is
+	gatherTime = 2 * time.Millisecond // how long a batch is gathered
+	batchLeast = 10                   // fewer are stored faster one by one (measured, with every write synced)
+	batchMost  = 200                  // events; the server takes 1,000
+	batchBytes = 4 << 20              // of bodies: the server holds a batch in memory until it is whole
+	batchOpen  = 2                    // at once; the server has 50 for the whole fleet, and refuses more
+	singleOpen = 256
+)
 
 // ErrFull says that the lanes stream takes nothing more: events stay
 // unacknowledged in the event stream until there is room.
@@ -31,15 +40,145 @@ func Park(ctx context.Context, js jetstream.JetStream, names events.Names, w Wai
 	ctx, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
 	ack, err := js.PublishMsg(ctx, w.message(names))
+	if err == nil && ack.Stream != names.Lanes() {
+		err = fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
+	}
+	return parkError(w, err)
+}
+
+// parkError says which event it was about.
+func parkError(w Waiting, err error) error {
 	var api jetstream.JetStreamError
 	switch {
+	case err == nil:
+		return nil
 	case errors.As(err, &api) && api.APIError() != nil &&
 		(api.APIError().ErrorCode == codeStoreFailed || api.APIError().ErrorCode == codeMaxBytes):
-		return fmt.Errorf("park event %s of survey %s: %w", w.EventID, w.Survey, ErrFull)
-	case err != nil:
-		return fmt.Errorf("park event %s of survey %s: %w", w.EventID, w.Survey, err)
-	case ack.Stream != names.Lanes():
-		return fmt.Errorf("park event %s of survey %s: stream %s took it, not %s", w.EventID, w.Survey, ack.Stream, names.Lanes())
+		err = ErrFull
+	}
+	return fmt.Errorf("park event %s of survey %s: %w", w.EventID, w.Survey, err)
+}
+
+// parkBatch stores many events with one write, all or none.
+func parkBatch(ctx context.Context, js jetstream.JetStream, names events.Names, ws []Waiting) error {
+	ctx, cancel := context.WithTimeout(ctx, parkTime)
+	defer cancel()
+	msgs := make([]*nats.Msg, len(ws))
+	for i, w := range ws {
+		msgs[i] = w.message(names)
+	}
+	ack, err := jetstreamext.PublishMsgBatch(ctx, js, msgs)
+	if err != nil {
+		return err
+	}
+	if ack.Stream != names.Lanes() {
+		return fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
 	}
 	return nil
+}
+
+// Parker gathers what must park within a few milliseconds and stores it together.
+type Parker struct {
+	js      jetstream.JetStream
+	names   events.Names
+	in      chan *parking
+	batches chan struct{} // one each open batch
+	singles chan struct{} // one each event that is stored by itself
+}
+
+// parking is one event that wants to be parked.
+type parking struct {
+	Waiting
+	done chan error // capacity one
+}
+
+// NewParker returns a parker; nothing is parked before [Parker.Run].
+func NewParker(js jetstream.JetStream, names events.Names) *Parker {
+	return &Parker{
+		js: js, names: names, in: make(chan *parking, batchMost),
+		batches: make(chan struct{}, batchOpen), singles: make(chan struct{}, singleOpen),
+	}
+}
+
+// Park is [Park] together with whatever else parks at the moment.
+func (p *Parker) Park(ctx context.Context, w Waiting) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*parkTime)
+	defer cancel()
+	one := &parking{Waiting: w, done: make(chan error, 1)}
+	select {
+	case p.in <- one:
+	case <-ctx.Done():
+		return parkError(w, context.Cause(ctx))
+	}
+	select {
+	case err := <-one.done:
+		return err
+	case <-ctx.Done():
+		return parkError(w, context.Cause(ctx))
+	}
+}
+
+// Run parks until ctx ends, which must be after the last [Parker.Park].
+func (p *Parker) Run(ctx context.Context) {
+	for {
+		select {
+		case one := <-p.in:
+			p.store(ctx, p.gather(one))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// gather waits a moment for others.
+func (p *Parker) gather(first *parking) []*parking {
+	batch, size := []*parking{first}, len(first.Body)
+	timer := time.NewTimer(gatherTime)
+	defer timer.Stop()
+	for len(batch) < batchMost && size < batchBytes {
+		select {
+		case one := <-p.in:
+			batch = append(batch, one)
+			size += len(one.Body)
+		case <-timer.C:
+			return batch
+		}
+	}
+	return batch
+}
+
+// store stores what was gathered and does not wait for it, unless too much is
+// being stored already.
+func (p *Parker) store(ctx context.Context, batch []*parking) {
+	if len(batch) < batchLeast {
+		p.one(ctx, batch)
+		return
+	}
+	p.batches <- struct{}{}
+	go func() {
+		ws := make([]Waiting, len(batch))
+		for i, one := range batch {
+			ws[i] = one.Waiting
+		}
+		err := parkBatch(ctx, p.js, p.names, ws)
+		<-p.batches
+		if err != nil {
+			// The server does not say which event it was about, or had too many batches.
+			p.one(ctx, batch)
+			return
+		}
+		for _, one := range batch {
+			one.done <- nil
+		}
+	}()
+}
+
+func (p *Parker) one(ctx context.Context, batch []*parking) {
+	for _, one := range batch {
+		p.singles <- struct{}{}
+		go func() {
+			defer func() { <-p.singles }()
+			one.done <- Park(ctx, p.js, p.names, one.Waiting)
+		}()
+	}
 }

@@ -1,0 +1,107 @@
+package lanes
+
+import (
+	"slices"
+	"time"
+)
+
+// When copies that are done with are removed. A removal of many costs the server
+// as much as one of few, and until then a crash sends them again.
+const (
+	removeMany  = 16                    // so many are removed at once
+	removeAfter = 20 * time.Millisecond // and fewer after so long
+	gapsAfter   = time.Second           // those behind a copy that stays are removed one by one after so long
+	gapsAtOnce  = 64
+)
+
+// removal is what to remove of a lane's subject: everything below a sequence, and
+// single ones.
+type removal struct {
+	below   uint64 // 0: nothing
+	singles []uint64
+}
+
+// redundant notes a copy that is to be removed.
+func (l *lane) redundant(seq uint64, now time.Time) {
+	switch {
+	case len(l.done) == l.stuck:
+		l.doneAt, l.removeAt = now, earlier(l.removeAt, now.Add(removeAfter))
+	case len(l.done)-l.stuck == removeMany-1:
+		l.removeAt = now
+	}
+	l.done = append(l.done, seq)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// removable is when copies that are done with are to be removed; zero: there are
+// none.
+func (l *lane) removable() time.Time {
+	if len(l.done) == 0 || l.removing {
+		return time.Time{}
+	}
+	return l.removeAt
+}
+
+// remove plans a removal of what is done with. Everything below the first copy
+// that stays goes at once; what stands between copies that stay is left until it
+// has waited for a while, because those before it mostly go first.
+func (l *lane) remove(now time.Time, all bool) removal {
+	if len(l.done) == 0 || l.removing || !all && now.Before(l.removeAt) {
+		return removal{}
+	}
+	slices.Sort(l.done)
+	n, _ := slices.BinarySearch(l.done, l.firstStaying())
+	var r removal
+	if n > 0 {
+		r.below = l.done[n-1] + 1
+	}
+	if gaps := l.done[n:]; all || now.Sub(l.doneAt) >= gapsAfter || len(gaps) >= gapsAtOnce {
+		r.singles = slices.Clone(gaps[:min(len(gaps), gapsAtOnce)])
+	}
+	if n == 0 && len(r.singles) == 0 {
+		l.stuck, l.removeAt = len(l.done), l.doneAt.Add(gapsAfter)
+		return removal{}
+	}
+	l.removing = true
+	return r
+}
+
+// firstStaying is the lowest sequence of a copy that must stay.
+func (l *lane) firstStaying() uint64 {
+	first := l.foreign
+	if first == 0 {
+		first = ^uint64(0)
+	}
+	for i := range l.entries {
+		if e := &l.entries[i]; e.status != gone && e.seq < first {
+			first = e.seq
+		}
+	}
+	return first
+}
+
+// removed takes a removal's end; one that failed is planned again.
+func (l *lane) removed(r removal, ok bool, now time.Time) {
+	l.removing = false
+	if !ok {
+		l.stuck, l.removeAt = 0, now.Add(gapsAfter)
+		return
+	}
+	l.done = slices.DeleteFunc(l.done, func(seq uint64) bool {
+		_, single := slices.BinarySearch(r.singles, seq)
+		return seq < r.below || single
+	})
+	l.stuck, l.doneAt, l.removeAt = 0, now, time.Time{}
+	if n := len(l.done); n >= removeMany {
+		l.removeAt = now
+	} else if n > 0 {
+		l.removeAt = now.Add(removeAfter)
+	}
+	l.sweep()
+}

@@ -1,0 +1,215 @@
+package lanes
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/popsee/webhooks/consumer/health"
+)
+
+// tend does for a lane what is to be done now.
+func (s *shard) tend(ctx context.Context, l *lane) {
+	if ctx.Err() != nil || !s.lease.May() {
+		return
+	}
+	now := time.Now()
+	l.release(now)
+	r, _ := s.o.o.Health.Of(l.survey)
+	s.heed(l, r)
+	s.promise(ctx, l, r, now)
+	s.evict(l, now)
+	s.bring(ctx, l, r, now)
+	s.start(ctx, l)
+	s.clean(ctx, l, now)
+	s.end(ctx, l)
+}
+
+// heed takes over what is known of an endpoint, from whoever found it out.
+func (s *shard) heed(l *lane, r health.Record) {
+	l.heed(r.OwedFrom, r.OwedUntil)
+	l.disabled = r.Disabled != nil
+	if r.Failing() {
+		l.failsSince(r.NextProbe)
+	}
+	if l.recovered.IsZero() {
+		l.recovered = r.Recovered
+	}
+}
+
+// start starts what can be started: while the lease is good and there are slots.
+func (s *shard) start(ctx context.Context, l *lane) {
+	for l.flying < laneFly && ctx.Err() == nil && s.lease.May() {
+		now := time.Now()
+		if at := l.startable(); l.probing && at.After(now) || !s.read {
+			return
+		}
+		release, ok := s.slot(l, now)
+		if !ok {
+			return
+		}
+		e, ok := l.next(now)
+		if !ok {
+			release()
+			return
+		}
+		probing, recovered := l.probing, l.recovered
+		s.background(func() func() {
+			g := s.try(ctx, l.survey, e, probing, recovered)
+			release()
+			return func() { s.land(ctx, l, g) }
+		})
+	}
+}
+
+// slot takes what a try needs: one of the slots of all shards, and a probe's
+// place in the pace besides. Probes never take more than half of the slots: an
+// endpoint that hangs holds one for five seconds.
+func (s *shard) slot(l *lane, now time.Time) (release func(), ok bool) {
+	slots := s.o.slots
+	if l.probing && l.live > 0 && l.flying == 0 {
+		if s.pace.After(now.Add((paceBurst - 1) * paceEvery)) {
+			l.probeAt = s.pace.Add(-(paceBurst - 1) * paceEvery)
+			return nil, false
+		}
+		slots = s.o.probes
+	}
+	select {
+	case slots <- struct{}{}:
+	default:
+		s.starved = true
+		return nil, false
+	}
+	if l.probing && l.live > 0 && l.flying == 0 {
+		s.pace = later(s.pace, now).Add(paceEvery)
+	}
+	return func() { <-slots }, true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// land takes a try's end into its lane, and into the endpoint's health.
+func (s *shard) land(ctx context.Context, l *lane, g landing) {
+	now := time.Now()
+	if due := g.due; g.result.Verdict == Held {
+		l.landed(g.entry.src, g.gone, time.Time{}, now) // the lane is held, not the event
+	} else {
+		l.landed(g.entry.src, g.gone, due, now)
+	}
+	switch r := g.result; {
+	case r.Verdict == Done:
+		if l.works(now) {
+			s.recovered(ctx, l, now)
+		}
+	case r.Verdict == Bury && r.Reason == ReasonNoEndpoint && l.probing:
+		l.works(now) // there is nothing to probe any more
+		s.note(ctx, "a removed endpoint's failure is still known", func(ctx context.Context) error {
+			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
+		})
+	case r.Verdict == Held && r.Probe:
+		l.failsSince(now)
+	case r.Verdict == Held && !g.gone:
+		l.hold(g.due)
+	case r.Verdict == Held:
+	case l.outdated && l.probing:
+		l.outdated = false
+		l.allDue()
+	case r.Verdict == Gone:
+		s.disable(ctx, l, r, AnsweredGone(now, r.Revision))
+	case l.probing && !g.probe:
+		l.hear(r.After, now) // it flew when the endpoint began to fail, and says nothing new
+	case r.Verdict == Failing, r.Verdict == Later && l.probing:
+		s.failed(ctx, l, r, now)
+	}
+	s.tend(ctx, l)
+}
+
+// rememberAfter is how long an endpoint must have failed for its recovery to be
+// remembered: the schedules of its events count from there.
+const rememberAfter = 10 * time.Minute
+
+func (s *shard) recovered(ctx context.Context, l *lane, now time.Time) {
+	s.o.o.Log.Info().Str("survey", string(l.survey)).Int("waiting", l.live).Msg("endpoint works again; its lane drains")
+	var remember time.Time
+	if r, _ := s.o.o.Health.Of(l.survey); l.live > 0 && r.Failing() && now.Sub(r.Since) > rememberAfter {
+		remember = now.UTC()
+	}
+	s.note(ctx, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
+		return s.o.o.Health.Works(ctx, l.survey, remember)
+	})
+}
+
+func (s *shard) failed(ctx context.Context, l *lane, r Result, now time.Time) {
+	next := l.fails(now, r.After, rand.Float64()) //nolint:gosec // jitter is no secret
+	if known, _ := s.o.o.Health.Of(l.survey); known.Failing() && now.Sub(known.Since) >= s.o.o.disableAfter() {
+		s.disable(ctx, l, r, health.Disabled{
+			At: now.UTC(), By: health.ByService, Why: fmt.Sprintf("it failed for %s: %s", spoken(now.Sub(known.Since)), r.Reason), Revision: r.Revision,
+		})
+		return
+	}
+	s.note(ctx, "an endpoint's failure could not be told to the other replicas", func(ctx context.Context) error {
+		return s.o.o.Health.Failed(ctx, l.survey, health.Failure{At: now.UTC(), Reason: r.Reason, NextProbe: next.UTC(), Waiting: l.live})
+	})
+}
+
+// spoken is a long time as people say it.
+func spoken(d time.Duration) string {
+	if days := int(d.Hours() / 24); days > 1 {
+		return fmt.Sprintf("%d days", days)
+	}
+	return d.Round(time.Minute).String()
+}
+
+func (s *shard) disable(ctx context.Context, l *lane, r Result, d health.Disabled) {
+	s.o.o.Log.Warn().Str("survey", string(l.survey)).Str("by", d.By).Str("why", d.Why).Int("waiting", l.live).
+		Msg("endpoint disabled; its events are kept until it is changed or enabled: webhooks endpoint enable")
+	s.note(ctx, "an endpoint could not be disabled; it goes on being probed", func(ctx context.Context) error {
+		return s.o.o.Health.Disable(ctx, l.survey, d, r.Reason)
+	})
+}
+
+// AnsweredGone disables an endpoint that answered 410 Gone.
+func AnsweredGone(at time.Time, revision uint64) health.Disabled {
+	return health.Disabled{At: at.UTC(), By: health.ByEndpoint, Why: "it answered 410 Gone", Revision: revision}
+}
+
+// clean removes copies that are done with.
+func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
+	r := l.remove(now, false)
+	if r.below == 0 && len(r.singles) == 0 {
+		return
+	}
+	s.background(func() func() {
+		err := s.o.remove(context.WithoutCancel(ctx), l.survey, r)
+		if err != nil {
+			s.o.o.Log.Warn().Err(err).Msg("delivered events could not be removed from their lane; tried again")
+		}
+		return func() {
+			l.removed(r, err == nil, time.Now())
+			s.tend(ctx, l)
+		}
+	})
+}
+
+// end forgets a lane in which nothing is left to do.
+func (s *shard) end(ctx context.Context, l *lane) {
+	if l.live > 0 || l.flying > 0 || l.removing || len(l.done) > 0 || l.bringing || !s.read {
+		return
+	}
+	r, known := s.o.o.Health.Of(l.survey)
+	if known && (r.OwedFrom != 0 || r.Disabled != nil) {
+		return
+	}
+	delete(s.lanes, l.survey)
+	if known {
+		s.note(ctx, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
+			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
+		})
+	}
+}

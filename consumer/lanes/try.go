@@ -1,0 +1,93 @@
+package lanes
+
+import (
+	"context"
+	"time"
+
+	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/events"
+)
+
+// landing is how one try ended.
+type landing struct {
+	entry  entry
+	result Result
+	probe  bool      // it was the one that finds out whether the endpoint works again
+	gone   bool      // the lane is done with it
+	due    time.Time // otherwise
+}
+
+// try makes one attempt. What has begun is finished although ctx ends: the lease
+// leaves time for one attempt.
+func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing bool, recovered time.Time) landing {
+	ctx = context.WithoutCancel(ctx)
+	l := landing{entry: e, probe: probing}
+	if l.result = s.o.deliver.Ask(ctx, survey, probing); l.result.Verdict != 0 {
+		l.due = time.Now().Add(max(l.result.After, heldFor))
+		return l
+	}
+	l.result = Result{Verdict: Held}
+	w, err := s.fetch(ctx, survey, e.seq)
+	switch {
+	case err != nil:
+		s.o.o.Log.Warn().Err(err).Str("survey", string(survey)).Msg("a parked event could not be read; it waits")
+		l.due = time.Now().Add(FirstWait)
+		return l
+	case w == nil:
+		l.gone = true
+		return l
+	}
+	w.Attempts += int(e.tries) - 1
+	w.Probe = probing
+	l.result = s.o.deliver.Deliver(ctx, *w)
+	switch l.result.Verdict {
+	case Done:
+		l.gone = true
+	case Bury:
+		l.gone = s.bury(ctx, w, l.result)
+		l.due = time.Now().Add(FirstWait)
+	case Later:
+		l = s.later(ctx, l, w, probing, recovered)
+	case Failing, Held, Gone:
+		l.due = time.Now().Add(max(l.result.After, heldFor))
+	}
+	return l
+}
+
+func (s *shard) fetch(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return s.o.fetch(ctx, survey, seq)
+}
+
+// later schedules an event that failed by itself, or buries it when its schedule
+// has ended. The schedule counts from the endpoint's recovery, if that was after
+// the parking: while the endpoint failed, the event only waited.
+func (s *shard) later(ctx context.Context, l landing, w *Waiting, probing bool, recovered time.Time) landing {
+	now := time.Now()
+	due, ok := s.o.o.Schedule(later(w.Parked, recovered), w.EventID, now)
+	l.due = due
+	if ok || probing {
+		return l
+	}
+	l.result.Reason = "gave-up: " + l.result.Reason
+	l.gone = s.bury(ctx, w, l.result)
+	l.due = now.Add(lastDelay)
+	return l
+}
+
+// bury stores the dead letter; only then is the lane done with the event.
+func (s *shard) bury(ctx context.Context, w *Waiting, r Result) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*askTime)
+	defer cancel()
+	err := s.o.o.Dead.Bury(ctx, deadletters.Letter{
+		Survey: w.Survey, EventID: w.EventID, Reason: r.Reason, Detail: r.Detail, Source: w.Source, Published: w.Published,
+		Attempts: w.Attempts, First: w.Parked, Last: time.Now(), Traceparent: w.Traceparent, Tracestate: w.Tracestate, Body: w.Body,
+	})
+	if err != nil {
+		s.o.o.Log.Warn().Err(err).Msg("a dead letter could not be stored; its event waits")
+		return false
+	}
+	s.o.o.Buried(w.Survey, w.Source)
+	return true
+}
