@@ -66,12 +66,14 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 }
 
 // Owe promises to bring every event from a sequence on, published before until,
-// into the lane. What is promised already stays promised.
-func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time) error {
+// into the lane. What is promised already stays promised, as far as the event
+// stream still has it: first is its first sequence.
+func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time, first uint64) error {
 	return b.change(ctx, survey, func(r *Record) {
 		if r.OwedFrom == 0 || from < r.OwedFrom {
 			r.OwedFrom = from
 		}
+		r.OwedFrom = max(r.OwedFrom, first)
 		if until.After(r.OwedUntil) {
 			r.OwedUntil = until
 		}

@@ -21,6 +21,10 @@ const (
 	promiseAgain = time.Minute
 )
 
+// skew is by how much the clocks of a cluster's servers may differ: after a change
+// of leader a later message may bear an earlier time.
+const skew = 5 * time.Second
+
 const (
 	bringBelow   = 512                    // a lane that drains is filled up when it holds fewer
 	bringProbing = 8                      // and one that is only probed
@@ -49,10 +53,11 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	}
 	from := l.seen + 1
 	if l.disabled && r.From != 0 {
-		from = r.From
+		from = max(r.From, state.first)
 	}
+	s.o.missed(l.survey, r, state)
 	s.note(ctx, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
-		if err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC()); err != nil {
+		if err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC(), state.first); err != nil {
 			return err
 		}
 		l.promisedTo = now.Add(promiseAgain)
@@ -64,6 +69,15 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	if l.disabled {
 		s.rescue(ctx, l)
 	}
+}
+
+// missed says that events owed to an endpoint may have left the event stream.
+func (o *Owner) missed(survey events.Survey, r health.Record, state history) {
+	if r.OwedFrom == 0 || r.OwedFrom >= state.first {
+		return
+	}
+	o.o.Log.Error().Str("survey", string(survey)).Uint64("from", r.OwedFrom).Uint64("to", state.first-1).
+		Msg("the event stream has dropped these sequences, and this survey's events among them, before they could be sent; keep more history, or enable its endpoint sooner")
 }
 
 // full says whether a lane holds as much as it may.
@@ -151,7 +165,7 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 func (s *shard) brought(ctx context.Context, survey events.Survey, r health.Record, b brought) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
-	if b.ended && !b.at.Before(r.OwedUntil) {
+	if b.ended && !b.at.Before(r.OwedUntil.Add(skew)) {
 		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane")
 		return s.o.o.Health.Paid(ctx, survey, r.OwedUntil)
 	}
@@ -194,6 +208,7 @@ func (o *Owner) bring(ctx context.Context, survey events.Survey, r health.Record
 	if err != nil {
 		return brought{}, err
 	}
+	o.missed(survey, r, state)
 	cons, err := o.js.CreateConsumer(ctx, o.o.Names.Stream(), jetstream.ConsumerConfig{
 		Description: "brings what is owed to an endpoint", DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.OwedFrom,
 		AckPolicy: jetstream.AckNonePolicy, FilterSubjects: layout.Filters(state.config, o.ownSubjects(state.config, survey)),
@@ -245,11 +260,11 @@ func (o *Owner) bringFrom(ctx context.Context, cons jetstream.Consumer, survey e
 			if meta.Sequence.Consumer != uint64(scanned) {
 				return b, fmt.Errorf("read stream %s: a message was lost on its way", o.o.Names.Stream())
 			}
-			if !meta.Timestamp.Before(r.OwedUntil) {
+			if !meta.Timestamp.Before(r.OwedUntil.Add(skew)) {
 				b.ended, b.at = true, meta.Timestamp
 				break
 			}
-			if w, ok := o.owed(msg, meta, survey); ok {
+			if w, ok := o.owed(msg, meta, survey); ok && meta.Timestamp.Before(r.OwedUntil) {
 				batch, size, n = append(batch, w), size+len(w.Body), n+1
 			}
 			if size >= batchBytes {

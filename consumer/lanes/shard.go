@@ -113,6 +113,9 @@ func (s *shard) untilNext() time.Duration {
 	if s.starved {
 		return starvedFor
 	}
+	if !s.read {
+		return time.Hour // the feed goes on by itself
+	}
 	var next time.Time
 	for _, l := range s.lanes {
 		if w := l.wake(); !w.IsZero() {
@@ -140,7 +143,9 @@ func (s *shard) take(ctx context.Context, f fed) {
 	case !f.foreign && !l.add(f.entry):
 		l.redundant(f.entry.seq, time.Now())
 	}
-	s.tend(ctx, l)
+	if s.read {
+		s.tend(ctx, l)
+	}
 }
 
 func (s *shard) lane(survey events.Survey) *lane {

@@ -68,7 +68,8 @@ type Lease struct {
 	Shard    int
 	renewed  atomic.Int64 // monotonic: nanoseconds since keeper's start
 	keeper   *Keeper
-	revision uint64 // owned by Keeper.Run
+	revision uint64 // 0: it is somebody else's, or nobody's; owned by Keeper.Run
+	leaving  bool   // its work was told to end; owned by Keeper.Run
 	stop     context.CancelFunc
 	done     chan struct{} // closed when the shard's work has ended
 }
@@ -158,6 +159,7 @@ func (k *Keeper) round(ctx context.Context, renew bool) error {
 	if err := k.meet(ctx, replicas); err != nil {
 		return err
 	}
+	k.letGo(ctx, shards)
 	taken, err := k.holders(ctx, shards)
 	if err != nil {
 		return err
@@ -166,7 +168,7 @@ func (k *Keeper) round(ctx context.Context, renew bool) error {
 		mine := suggested(shard, k.Replicas()) == k.o.Self.ID
 		switch l := k.held[shard]; {
 		case l != nil && !mine:
-			k.giveUp(shards, l)
+			l.end()
 		case l == nil && mine && !taken[shard]:
 			k.take(ctx, shards, shard)
 		}
@@ -222,6 +224,9 @@ func list(ctx context.Context, kv jetstream.KeyValue) ([]Replica, error) {
 // renew renews every lease there is; one that somebody else has now is lost.
 func (k *Keeper) renew(ctx context.Context, kv jetstream.KeyValue) {
 	for _, l := range k.held {
+		if l.revision == 0 {
+			continue
+		}
 		asked := time.Since(k.start)
 		revision, err := kv.Update(ctx, shardKey(l.Shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}), l.revision)
 		switch {
@@ -229,7 +234,8 @@ func (k *Keeper) renew(ctx context.Context, kv jetstream.KeyValue) {
 			l.revision = revision
 			l.renewed.Store(int64(asked)) // from before the question: the bucket counts from its answer
 		case errors.Is(err, jetstream.ErrKeyExists), !l.May():
-			k.drop(l)
+			l.revision = 0
+			l.end()
 		}
 	}
 }
@@ -245,26 +251,37 @@ func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) {
 	l.renewed.Store(int64(asked))
 	k.held[shard] = l
 	go func() {
-		defer close(l.done)
 		k.work(working, l)
+		close(l.done)
+		k.wake()
 	}()
 }
 
-// drop ends the work on a shard that is no longer ours.
-func (k *Keeper) drop(l *Lease) {
-	l.stop()
-	<-l.done
-	delete(k.held, l.Shard)
+// end tells the work on a shard to end. That takes as long as what has begun, so
+// nobody waits for it here: the lease is renewed until then, and let go after.
+func (l *Lease) end() {
+	if !l.leaving {
+		l.leaving = true
+		l.stop()
+	}
 }
 
-// giveUp ends the work first, then deletes the lease: the next holder starts
-// where this one has stopped.
-func (k *Keeper) giveUp(kv jetstream.KeyValue, l *Lease) {
-	k.drop(l)
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	if err := kv.Delete(ctx, shardKey(l.Shard), jetstream.LastRevision(l.revision)); err != nil {
-		k.o.Log.Debug().Err(err).Int("shard", l.Shard).Msg("a lease could not be given up; it expires by itself")
+// letGo deletes the leases whose work has ended: the next holder starts where
+// this one has stopped.
+func (k *Keeper) letGo(ctx context.Context, kv jetstream.KeyValue) {
+	for _, l := range k.held {
+		select {
+		case <-l.done:
+		default:
+			continue
+		}
+		delete(k.held, l.Shard)
+		if l.revision == 0 {
+			continue
+		}
+		if err := kv.Delete(ctx, shardKey(l.Shard), jetstream.LastRevision(l.revision)); err != nil {
+			k.o.Log.Debug().Err(err).Int("shard", l.Shard).Msg("a lease could not be given up; it expires by itself")
+		}
 	}
 }
 
@@ -280,6 +297,9 @@ func (k *Keeper) leave() {
 	defer cancel()
 	if kv, err := k.js.KeyValue(ctx, k.names.Leases()); err == nil {
 		for _, l := range k.held {
+			if l.revision == 0 {
+				continue
+			}
 			_ = kv.Delete(ctx, shardKey(l.Shard), jetstream.LastRevision(l.revision)) // or it expires
 		}
 	}
