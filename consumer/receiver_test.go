@@ -138,6 +138,7 @@ func (r *receiver) mostAtOnce(took time.Duration) int {
 type internet struct {
 	mu        sync.Mutex // guards receivers
 	receivers map[string]*receiver
+	nameless  bool // its name service does not answer; guarded by mu
 	conns     chan net.Conn
 	server    *http.Server
 	done      chan struct{}
@@ -176,7 +177,14 @@ func (in *internet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // dial connects a client to the internet.
-func (in *internet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (in *internet) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	in.mu.Lock()
+	nameless := in.nameless
+	in.mu.Unlock()
+	if nameless {
+		host, _, _ := net.SplitHostPort(address)
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "server misbehaving", Name: host, IsTemporary: true}}
+	}
 	near, far := net.Pipe()
 	select {
 	case in.conns <- far:
@@ -186,6 +194,13 @@ func (in *internet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// loseNames takes the name service away, or gives it back.
+func (in *internet) loseNames(lost bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.nameless = lost
 }
 
 // Accept, Close and Addr make the internet a listener.

@@ -119,6 +119,12 @@ func (w *world) provision() {
 // endpoint gives a survey a webhook and returns its receiver.
 func (w *world) endpoint(survey string) *receiver {
 	w.t.Helper()
+	return w.endpointAt(survey, "receiver.test")
+}
+
+// endpointAt gives a survey a webhook on a host.
+func (w *world) endpointAt(survey, host string) *receiver {
+	w.t.Helper()
 	secret, err := delivery.NewSecret("secret of " + survey)
 	if err != nil {
 		w.t.Fatal(err)
@@ -127,7 +133,7 @@ func (w *world) endpoint(survey string) *receiver {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.put(config.Endpoint{Survey: events.Survey(survey), URL: "http://receiver.test/" + survey, Enabled: true, Secrets: []config.SealedSecret{sealed}})
+	w.put(config.Endpoint{Survey: events.Survey(survey), URL: "http://" + host + "/" + survey, Enabled: true, Secrets: []config.SealedSecret{sealed}})
 	return w.internet.at(survey)
 }
 

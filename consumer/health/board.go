@@ -25,7 +25,7 @@ type Board struct {
 	bucket  string
 	stream  string // the event stream
 	log     zerolog.Logger
-	records sync.Map // events.Survey -> Record
+	records sync.Map // events.Survey -> known
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 }
@@ -62,7 +62,13 @@ func (b *Board) Of(survey events.Survey) (Record, bool) {
 	if !ok {
 		return Record{}, false
 	}
-	return v.(Record), true
+	return v.(known).Record, true
+}
+
+// known is a record in memory.
+type known struct {
+	Record
+	revision uint64
 }
 
 // All lists the surveys that have a record.
@@ -137,10 +143,12 @@ func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
 		b.records.Delete(survey)
 		return
 	}
-	b.records.Store(survey, r)
 	if there != nil {
 		there[survey] = true
+	} else if k, ok := b.records.Load(survey); ok && k.(known).revision > e.Revision() {
+		return // older than what this replica has written itself
 	}
+	b.records.Store(survey, known{r, e.Revision()})
 }
 
 func (b *Board) forgetAllBut(there map[events.Survey]bool) {

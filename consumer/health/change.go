@@ -67,9 +67,10 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 
 // Owe promises to bring every event from a sequence on, published before until,
 // into the lane. What is promised already stays promised, as far as the event
-// stream still has it: first is its first sequence.
-func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time, first uint64) error {
-	return b.change(ctx, survey, func(r *Record) {
+// stream still has it: first is its first sequence. It returns the promise as it
+// certainly stands; after an error nothing is certain.
+func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time, first uint64) (Record, error) {
+	return b.write(ctx, survey, func(r *Record) {
 		if r.OwedFrom == 0 || from < r.OwedFrom {
 			r.OwedFrom = from
 		}
@@ -78,6 +79,12 @@ func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, unti
 			r.OwedUntil = until
 		}
 	})
+}
+
+// Confirm returns the record as it certainly stands, whatever this replica has
+// heard of it: somebody's write whose answer was lost may be in it.
+func (b *Board) Confirm(ctx context.Context, survey events.Survey) (Record, error) {
+	return b.write(ctx, survey, func(*Record) {})
 }
 
 // Brought says that everything owed before a sequence is in the lane.
@@ -117,37 +124,42 @@ func (b *Board) from(ctx context.Context, survey events.Survey) uint64 {
 	return stream.CachedInfo().State.LastSeq + 1
 }
 
-// change is a compare-and-set on one record, with the bucket's own state and
-// not the memory's; a record that then says nothing is removed.
 func (b *Board) change(ctx context.Context, survey events.Survey, f func(r *Record)) error {
+	_, err := b.write(ctx, survey, f)
+	return err
+}
+
+// write is a compare-and-set on one record, with the bucket's own state and not
+// the memory's; a record that then says nothing is removed. It returns what was
+// written.
+func (b *Board) write(ctx context.Context, survey events.Survey, f func(r *Record)) (r Record, err error) {
 	kv, err := b.js.KeyValue(ctx, b.bucket)
 	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", b.bucket, err)
+		return r, fmt.Errorf("open bucket %s: %w", b.bucket, err)
 	}
 	for range changeTries {
-		err = b.try(ctx, kv, survey, f)
+		r, err = b.try(ctx, kv, survey, f)
 		if !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 			break
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("write the health of survey %s: %w", survey, err)
+		return r, fmt.Errorf("write the health of survey %s: %w", survey, err)
 	}
-	return nil
+	return r, nil
 }
 
-func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Survey, f func(*Record)) error {
-	var r Record
+func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Survey, f func(*Record)) (r Record, err error) {
 	var revision uint64
 	e, err := kv.Get(ctx, string(survey))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 	case err != nil:
-		return err
+		return r, err
 	default:
 		revision = e.Revision()
 		if r, err = decode(e.Value()); err != nil {
-			r = Record{} // a newer version's: ours is as true
+			return r, err // a newer version's: left alone
 		}
 	}
 	f(&r)
@@ -156,17 +168,17 @@ func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Su
 	case r.nothing():
 		err = kv.Delete(ctx, string(survey), jetstream.LastRevision(revision))
 	case revision == 0:
-		_, err = kv.Create(ctx, string(survey), encode(r))
+		revision, err = kv.Create(ctx, string(survey), encode(r))
 	default:
-		_, err = kv.Update(ctx, string(survey), encode(r), revision)
+		revision, err = kv.Update(ctx, string(survey), encode(r), revision)
 	}
 	if err != nil && (!r.nothing() || !errors.Is(err, jetstream.ErrKeyNotFound)) {
-		return err
+		return r, err
 	}
 	if r.nothing() {
 		b.records.Delete(survey)
 	} else {
-		b.records.Store(survey, r) // this replica need not wait for its own write
+		b.records.Store(survey, known{r, revision}) // this replica need not wait for its own write
 	}
-	return nil
+	return r, nil
 }

@@ -168,8 +168,14 @@ func TestAPromiseStandsUntilAllOfItIsBrought(t *testing.T) {
 		defer b.Close()
 		began := time.Now()
 		must(t, b.Failed(t.Context(), "s1", Failure{At: began, Reason: "5xx"}))
-		must(t, b.Owe(t.Context(), "s1", 100, began.Add(time.Minute), 1))
-		must(t, b.Owe(t.Context(), "s1", 200, began.Add(2*time.Minute), 1))
+		{
+			_, err := b.Owe(t.Context(), "s1", 100, began.Add(time.Minute), 1)
+			must(t, err)
+		}
+		{
+			_, err := b.Owe(t.Context(), "s1", 200, began.Add(2*time.Minute), 1)
+			must(t, err)
+		}
 		must(t, b.Works(t.Context(), "s1", time.Time{}))
 		r, _ := b.Of("s1")
 		if r.Failing() || r.OwedFrom != 100 || !r.OwedUntil.Equal(began.Add(2*time.Minute)) {

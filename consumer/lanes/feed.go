@@ -2,7 +2,6 @@ package lanes
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +42,7 @@ func (s *shard) feedOnce(ctx context.Context) error {
 	cons, err := s.o.js.OrderedConsumer(ctx, s.o.o.Names.Lanes(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.o.o.Names.LaneShardSubject(s.lease.Shard)}, HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
 		InactiveThreshold: feedGone,
+		MaxResetAttempts:  1, // then it begins anew here, where ctx is heard
 	})
 	if err != nil {
 		return err
@@ -55,13 +55,8 @@ func (s *shard) feedOnce(ctx context.Context) error {
 		return err
 	}
 	defer it.Stop()
-	stop := context.AfterFunc(ctx, it.Stop)
-	defer stop()
 	for {
-		msg, err := it.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return nil
-		}
+		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}

@@ -57,15 +57,15 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	}
 	s.o.missed(l.survey, r, state)
 	s.note(ctx, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
-		if err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC(), state.first); err != nil {
+		made, err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC(), state.first)
+		if err != nil {
 			return err
 		}
-		l.promisedTo = now.Add(promiseAgain)
+		l.promisedTo, l.history = now.Add(promiseAgain), state.first
+		l.heed(made.OwedFrom, made.OwedUntil)
+		s.evict(l, now)
 		return nil
 	})
-	l.history = state.first
-	r, _ = s.o.o.Health.Of(l.survey)
-	l.heed(r.OwedFrom, r.OwedUntil)
 	if l.disabled {
 		s.rescue(ctx, l)
 	}
@@ -85,11 +85,12 @@ func (s *shard) full(l *lane) bool {
 	return l.live >= s.o.o.maxEvents() || l.bytes >= s.o.o.maxBytes()
 }
 
-// evict makes room: what the promise covers is brought again from the event
-// stream. Not while something is being brought: that is covered until it is
-// written down how far it went.
+// evict makes room: what a promise covers is brought again from the event stream.
+// The promise must be certain: what this replica remembers of one may be older
+// than its own last word on how far it has brought, and what has been brought is
+// not brought again. So never while something is being brought, either.
 func (s *shard) evict(l *lane, now time.Time) {
-	if l.bringing || !s.read {
+	if l.bringing {
 		return
 	}
 	if n := l.evict(now); n > 0 {
@@ -141,10 +142,7 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 	}
 	l.bringing, l.bringAt = true, time.Time{}
 	s.background(func() func() {
-		b, err := s.o.bring(context.WithoutCancel(ctx), l.survey, r, most)
-		if err == nil {
-			err = s.brought(ctx, l.survey, r, b)
-		}
+		b, err := s.bringNow(context.WithoutCancel(ctx), l.survey, most)
 		if err != nil {
 			s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("owed events could not be brought; tried again")
 		}
@@ -159,6 +157,24 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 			s.tend(ctx, l)
 		}
 	})
+}
+
+func (s *shard) bringNow(ctx context.Context, survey events.Survey, most int) (brought, error) {
+	r, err := s.confirm(ctx, survey)
+	if err != nil || r.OwedFrom == 0 {
+		return brought{ended: true}, err
+	}
+	b, err := s.o.bring(ctx, survey, r, most)
+	if err != nil {
+		return b, err
+	}
+	return b, s.brought(ctx, survey, r, b)
+}
+
+func (s *shard) confirm(ctx context.Context, survey events.Survey) (health.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return s.o.o.Health.Confirm(ctx, survey)
 }
 
 // brought writes how far that went.

@@ -19,7 +19,6 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	r, _ := s.o.o.Health.Of(l.survey)
 	s.heed(l, r)
 	s.promise(ctx, l, r, now)
-	s.evict(l, now)
 	s.bring(ctx, l, r, now)
 	s.start(ctx, l)
 	s.clean(ctx, l, now)

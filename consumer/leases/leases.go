@@ -29,6 +29,9 @@ import (
 // again in the next round.
 const askTime = 4 * time.Second
 
+// roundAgain is the pause after a round that did not come to its end.
+const roundAgain = time.Second
+
 // Options are the choices of a [Keeper].
 type Options struct {
 	Self Replica
@@ -52,7 +55,7 @@ func (o Options) mayFor() time.Duration { return o.ttl() / 3 * 2 }
 
 // Replica is what a replica announces of itself.
 type Replica struct {
-	ID      string    `json:"id"`
+	ID      string    `json:"id"` // unique among all processes that live or lived lately: what bears it is taken for this replica's own
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 }
@@ -118,15 +121,22 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Leas
 	k.work = work
 	var watching sync.WaitGroup
 	for _, bucket := range []string{k.names.Replicas(), k.names.Leases()} {
-		watching.Go(func() { k.keepWatching(ctx, bucket) })
+		watching.Go(func() {
+			pause(ctx, watchAfter)
+			k.keepWatching(ctx, bucket)
+		})
 	}
 	tick := time.NewTicker(k.o.renewEvery())
 	defer tick.Stop()
 	for renew := true; ctx.Err() == nil; {
+		var again <-chan time.Time
 		if err := k.round(ctx, renew); err != nil && ctx.Err() == nil {
 			k.o.Log.Debug().Err(err).Msg("leases could not be looked at")
+			again = time.After(roundAgain)
 		}
 		select {
+		case <-again:
+			renew = true
 		case <-tick.C:
 			renew = true
 		case <-k.moved:
@@ -169,7 +179,9 @@ func (k *Keeper) round(ctx context.Context, renew bool) error {
 		switch l := k.held[shard]; {
 		case l != nil && !mine:
 			l.end()
-		case l == nil && mine && !taken[shard]:
+		case l == nil && mine && taken[shard]:
+			k.adopt(ctx, shards, shard)
+		case l == nil && mine:
 			k.take(ctx, shards, shard)
 		}
 	}
@@ -246,6 +258,26 @@ func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) {
 	if err != nil {
 		return // somebody else was first, or NATS is away: the next round sees
 	}
+	k.hold(shard, revision, asked)
+}
+
+// adopt takes a lease that is ours although we never heard that we got it.
+func (k *Keeper) adopt(ctx context.Context, kv jetstream.KeyValue, shard int) {
+	e, err := kv.Get(ctx, shardKey(shard))
+	var h Holding
+	if err != nil || json.Unmarshal(e.Value(), &h) != nil || h.Replica != k.o.Self.ID {
+		return
+	}
+	asked := time.Since(k.start)
+	revision, err := kv.Update(ctx, shardKey(shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}), e.Revision())
+	if err != nil {
+		return
+	}
+	k.hold(shard, revision, asked)
+}
+
+// hold begins the work on a shard. asked is when its lease was asked for.
+func (k *Keeper) hold(shard int, revision uint64, asked time.Duration) {
 	working, stop := context.WithCancel(context.Background())
 	l := &Lease{Shard: shard, keeper: k, revision: revision, stop: stop, done: make(chan struct{})}
 	l.renewed.Store(int64(asked))

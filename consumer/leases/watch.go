@@ -14,20 +14,26 @@ import (
 // watch have gone blind, the round of every renewal finds out.
 const rewatchWait = time.Second
 
+// watchAfter lets the first round take what there is to take.
+const watchAfter = 100 * time.Millisecond
+
 // keepWatching asks for a round at once when somebody came or went, or let a
 // shard go, so that nothing is without an owner for longer than it takes to hear.
 func (k *Keeper) keepWatching(ctx context.Context, bucket string) {
-	for {
+	for ctx.Err() == nil {
 		if err := k.watch(ctx, bucket); err != nil && ctx.Err() == nil {
 			k.o.Log.Debug().Err(err).Msg("leases could not be watched")
 		}
-		wait := time.NewTimer(rewatchWait)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return
-		}
+		pause(ctx, rewatchWait)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -41,6 +47,7 @@ func (k *Keeper) watch(ctx context.Context, bucket string) error {
 		return fmt.Errorf("watch bucket %s: %w", bucket, err)
 	}
 	defer func() { _ = w.Stop() }() // its context ends it as well
+	k.wake()                        // what moved before is not told
 	for {
 		select {
 		case <-ctx.Done():

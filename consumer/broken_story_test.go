@@ -1,0 +1,88 @@
+package consumer_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+)
+
+// TestEveryStepBrokenTwice drives one endpoint over its quota and back, and cuts
+// the replica off at one step of the way: once before the server hears of it, and
+// once after the server has done it and before anybody hears.
+func TestEveryStepBrokenTwice(t *testing.T) {
+	for name, s := range map[string]step{
+		"a replica's lease is taken":         {pattern: "$KV.webhook_shards", early: true},
+		"a shard is read":                    {pattern: "$JS.API.CONSUMER.CREATE.WEBHOOK_LANES", early: true},
+		"a message is pulled":                {pattern: "$JS.API.CONSUMER.MSG.NEXT.RESPONSES"},
+		"the mark is written":                {pattern: "$KV.webhook_state"},
+		"a delivered event is acknowledged":  {pattern: "+ACK"},
+		"an endpoint's failure is told":      {pattern: `"failing_since"`},
+		"an event is parked by itself":       {pattern: "HPUB webhooks.lanes."},
+		"a batch is parked":                  {pattern: "Nats-Batch-Commit"},
+		"a parked event is let go":           {pattern: "+TERM parked"},
+		"a body is fetched":                  {pattern: "$JS.API.STREAM.MSG.GET.WEBHOOK_LANES"},
+		"an event is promised":               {pattern: `"owed_from"`},
+		"an owed event is let go":            {pattern: "+TERM owed"},
+		"an endpoint's recovery is told":     {pattern: `{"format":"1","owed_from"`},
+		"owed events are read":               {pattern: "$JS.API.CONSUMER.CREATE.RESPONSES"},
+		"how far they were brought is noted": {pattern: `{"format":"1","owed_from"`, pass: 1},
+		"all that was owed is noted":         {pattern: "KV-Operation: DEL"},
+		"delivered events are removed":       {pattern: "$JS.API.STREAM.PURGE.WEBHOOK_LANES"},
+	} {
+		for part, lose := range map[string]bustest.Part{"write lost": bustest.TheWrite, "answer lost": bustest.TheAnswer} {
+			t.Run(name+", "+part, func(t *testing.T) { brokenAt(t, s, lose) })
+		}
+	}
+}
+
+// step is one request of a replica on the way of an event.
+type step struct {
+	pattern string // in what is sent to the server
+	pass    int    // so many such requests go through first
+	early   bool   // it is part of the start
+}
+
+func brokenAt(t *testing.T, s step, lose bustest.Part) {
+	story(t, func(t *testing.T, w *world) {
+		w.laneMost = 20
+		r := w.endpoint("s1").answers(500)
+		w.endpoint("healthy")
+		wire := &bustest.Wire{}
+		w.server.Over(wire)
+		if s.early {
+			wire.CutAfter(s.pass, lose, s.pattern)
+		}
+		w.start()
+		w.server.Over(nil)
+		if !s.early {
+			wire.CutAfter(s.pass, lose, s.pattern)
+		}
+		ids := w.publishMany("s1", 60)
+		fine := w.publishMany("healthy", 20)
+		w.advance(5 * time.Second)
+		ids = append(ids, w.publishMany("s1", 60)...)
+		w.advance(time.Minute)
+		ids = append(ids, w.publish("s1")) // alone
+		w.advance(time.Minute)
+		r.answers(200)
+		w.advance(10 * time.Minute)
+		if wire.Armed() {
+			t.Error("nothing was cut: the step was never reached")
+		}
+		twice := 0
+		for _, id := range append(ids, fine...) {
+			n := w.internet.at(w.published[id].survey).accepted(id)
+			if n == 0 {
+				t.Errorf("event %s was not delivered", id)
+			}
+			twice += max(n-1, 0)
+		}
+		if twice > 64+20 {
+			t.Errorf("%d duplicates, more than were in flight or brought and not yet noted", twice)
+		}
+		w.wantSettled()
+		w.wantParked(0)
+		w.wantNoHealth("s1")
+	})
+}
