@@ -49,12 +49,11 @@ func brokenAt(t *testing.T, s step, lose bustest.Part) {
 		r := w.endpoint("s1").answers(500)
 		w.endpoint("healthy")
 		wire := &bustest.Wire{}
-		w.server.Over(wire)
+		w.wire = wire
 		if s.early {
 			wire.CutAfter(s.pass, lose, s.pattern)
 		}
 		w.start()
-		w.server.Over(nil)
 		if !s.early {
 			wire.CutAfter(s.pass, lose, s.pattern)
 		}

@@ -88,9 +88,9 @@ func TestAPausedOwnerStartsNothingWhenItWakesUp(t *testing.T) {
 		r := w.endpoint("s1").answers(500)
 		w.layout.LeaseTTL = 15 * time.Second // of the holders alone: see expire
 		wire := &bustest.Wire{}
-		w.server.Over(wire)
+		w.wire = wire
 		paused := w.start()
-		w.server.Over(nil)
+		w.wire = nil
 		ids := w.publishMany("s1", 80)
 		w.advance(time.Minute)
 		w.wantParked(80)

@@ -33,6 +33,9 @@ import (
 // them, and idle ones do not make a story of five days take a minute.
 const storyShards = 4
 
+// storySlots is how many messages a replica has in hand at most.
+const storySlots = 100
+
 // ackWait in the stories; shorter than in production so that they read well.
 const ackWait = 30 * time.Second
 
@@ -40,7 +43,7 @@ const ackWait = 30 * time.Second
 // server, receivers, replicas. Its invariants check themselves at the end of
 // each story.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	server    *bustest.Server
 	nc        *nats.Conn
 	js        jetstream.JetStream
@@ -50,6 +53,8 @@ type world struct {
 	replicas  []*replica
 	published map[string]*published // by event id
 	log       *syncBuffer
+	wire      *bustest.Wire    // of replicas started from now on; nil cannot be cut
+	history   consumer.History // of all replicas; nil remembers nothing
 	seq       int
 	wrap      func(consumer.Sender) consumer.Sender // around each replica's client; nil leaves it as it is
 	disable   time.Duration                         // how long an endpoint may fail before it is disabled; 0 is the default
@@ -76,7 +81,7 @@ func story(t *testing.T, f func(t *testing.T, w *world)) {
 	})
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	key, err := config.GenerateKey()
 	must(t, err)
 	keys, err := config.NewKeyring(key)
@@ -236,7 +241,7 @@ func (w *world) start() *replica {
 }
 
 func (w *world) tryStart() (*replica, error) {
-	r := &replica{w: w, id: fmt.Sprint("replica-", len(w.replicas)), nc: w.server.Connect(), done: make(chan error, 1)}
+	r := &replica{w: w, id: fmt.Sprint("replica-", len(w.replicas)), nc: w.server.ConnectOver(w.wire), done: make(chan error, 1)}
 	js := bustest.JetStream(w.t, r.nc)
 	log := zerolog.New(w.log).With().Int("replica", len(w.replicas)).Logger()
 	var err error
@@ -255,8 +260,8 @@ func (w *world) tryStart() (*replica, error) {
 		sender = w.wrap(sender)
 	}
 	r.consumer = consumer.New(js, r.store, sender, consumer.Options{
-		Layout: w.layout, Replica: r.id, Slots: 100, LaneEvents: w.laneMost, DisableAfter: w.disable, Log: log,
-		MarkInterval: w.calm, PullExpires: w.calm,
+		Layout: w.layout, Replica: r.id, Slots: storySlots, LaneEvents: w.laneMost, DisableAfter: w.disable, Log: log,
+		MarkInterval: w.calm, PullExpires: w.calm, History: w.history,
 	})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())

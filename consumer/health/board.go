@@ -21,17 +21,20 @@ const (
 
 // Board is the bucket in memory. It is safe for concurrent use.
 type Board struct {
-	js      jetstream.JetStream
-	bucket  string
-	stream  string // the event stream
-	log     zerolog.Logger
-	records sync.Map // events.Survey -> known
-	stop    context.CancelFunc
-	wg      sync.WaitGroup
+	js       jetstream.JetStream
+	bucket   string
+	stream   string // the event stream
+	log      zerolog.Logger
+	learning sync.Mutex // one comes to know something at a time
+	records  sync.Map   // events.Survey -> known
+	trouble  error      // why the last watch ended; owned by run until it has returned
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
 }
 
 // Open reads the bucket and goes on watching it. It returns when all that is in
-// the bucket is in memory, or fails; ctx bounds that and nothing else.
+// the bucket is in memory; ctx bounds that and nothing else. A bucket that is not
+// there is an error at once, anything else is tried again until ctx ends.
 func Open(ctx context.Context, js jetstream.JetStream, names events.Names, log zerolog.Logger) (*Board, error) {
 	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), log: log}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -46,6 +49,9 @@ func Open(ctx context.Context, js jetstream.JetStream, names events.Names, log z
 		return b, err
 	case <-ctx.Done():
 		b.Close()
+		if b.trouble != nil {
+			return nil, b.trouble
+		}
 		return nil, fmt.Errorf("open bucket %s: %w", b.bucket, context.Cause(ctx))
 	}
 }
@@ -59,22 +65,16 @@ func (b *Board) Close() {
 // Of returns a survey's record, from memory; most surveys have none.
 func (b *Board) Of(survey events.Survey) (Record, bool) {
 	v, ok := b.records.Load(survey)
-	if !ok {
+	if !ok || v.(known).gone {
 		return Record{}, false
 	}
 	return v.(known).Record, true
 }
 
-// known is a record in memory.
-type known struct {
-	Record
-	revision uint64
-}
-
 // All lists the surveys that have a record.
 func (b *Board) All() iter.Seq[events.Survey] {
 	return func(yield func(events.Survey) bool) {
-		b.records.Range(func(k, _ any) bool { return yield(k.(events.Survey)) })
+		b.records.Range(func(k, v any) bool { return v.(known).gone || yield(k.(events.Survey)) })
 	}
 }
 
@@ -82,11 +82,13 @@ func (b *Board) All() iter.Seq[events.Survey] {
 func (b *Board) run(ctx context.Context, first chan<- error) {
 	for {
 		err := b.watch(ctx, func() { tell(first, nil) })
-		tell(first, err)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			tell(first, err)
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if b.trouble = err; err != nil {
 			b.log.Debug().Err(err).Msg("the health of endpoints could not be watched")
 			wait(ctx, rewatchWait)
 		}
@@ -139,16 +141,31 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
 	survey := events.Survey(e.Key())
 	r, err := decode(e.Value())
-	if e.Operation() != jetstream.KeyValuePut || err != nil {
+	k := known{Record: r, revision: e.Revision(), gone: e.Operation() != jetstream.KeyValuePut || err != nil}
+	if there != nil { // of a bucket that was made anew the revisions begin anew
 		b.records.Delete(survey)
+		there[survey] = true
+	}
+	b.learn(survey, k)
+}
+
+// known is a record in memory.
+type known struct {
+	Record
+	revision uint64 // of the record, or of the last one before it went
+	gone     bool
+}
+
+// learn takes in what is newer than what is known: this replica writes, from
+// several goroutines, and hears of its own writes and of others' later.
+func (b *Board) learn(survey events.Survey, k known) {
+	b.learning.Lock()
+	defer b.learning.Unlock()
+	old, ok := b.records.Load(survey)
+	if ok && old.(known).revision > k.revision || ok && old.(known).gone && old.(known).revision == k.revision {
 		return
 	}
-	if there != nil {
-		there[survey] = true
-	} else if k, ok := b.records.Load(survey); ok && k.(known).revision > e.Revision() {
-		return // older than what this replica has written itself
-	}
-	b.records.Store(survey, known{r, e.Revision()})
+	b.records.Store(survey, k)
 }
 
 func (b *Board) forgetAllBut(there map[events.Survey]bool) {

@@ -175,10 +175,8 @@ func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Su
 	if err != nil && (!r.nothing() || !errors.Is(err, jetstream.ErrKeyNotFound)) {
 		return r, err
 	}
-	if r.nothing() {
-		b.records.Delete(survey)
-	} else {
-		b.records.Store(survey, known{r, revision}) // this replica need not wait for its own write
+	if revision > 0 {
+		b.learn(survey, known{Record: r, revision: revision, gone: r.nothing()}) // it need not wait for its own write
 	}
 	return r, nil
 }

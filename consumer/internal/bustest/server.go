@@ -74,24 +74,42 @@ func (s *Server) Over(w *Wire) { s.wire = w }
 
 // InProcessConn connects to whichever server runs now; it makes a [Server]
 // usable with nats.InProcessServer.
-func (s *Server) InProcessConn() (net.Conn, error) {
+func (s *Server) InProcessConn() (net.Conn, error) { return s.dial(s.wire) }
+
+func (s *Server) dial(w *Wire) (net.Conn, error) {
 	running := s.current.Load()
 	if running == nil || !running.Running() {
 		return nil, server.ErrServerNotRunning
 	}
 	c, err := running.InProcessConn()
-	if err != nil || s.wire == nil {
+	if err != nil || w == nil {
 		return c, err
 	}
-	return wired{c, s.wire}, nil
+	return wired{c, w}, nil
 }
+
+// path is one client's own way to the server.
+type path struct {
+	s *Server
+	w *Wire
+}
+
+// InProcessConn connects over the client's own wire.
+func (p path) InProcessConn() (net.Conn, error) { return p.s.dial(p.w) }
 
 // Connect connects as the service does: it never gives up, and says at once what
 // could not be sent. The connection is the test's to close.
 func (s *Server) Connect(more ...nats.Option) *nats.Conn {
 	s.t.Helper()
+	return s.ConnectOver(s.wire, more...)
+}
+
+// ConnectOver is [Server.Connect] for one client with a wire of its own, which it
+// keeps when it reconnects.
+func (s *Server) ConnectOver(w *Wire, more ...nats.Option) *nats.Conn {
+	s.t.Helper()
 	nc, err := nats.Connect("", append([]nats.Option{
-		nats.InProcessServer(s), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
+		nats.InProcessServer(path{s, w}), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectBufSize(-1), nats.ReconnectJitter(0, 0),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}, more...)...)
