@@ -48,8 +48,7 @@ func brokenAt(t *testing.T, s step, lose bustest.Part) {
 		w.laneMost = 20
 		r := w.endpoint("s1").answers(500)
 		w.endpoint("healthy")
-		wire := &bustest.Wire{}
-		w.wire = wire
+		wire := w.wire
 		if s.early {
 			wire.CutAfter(s.pass, lose, s.pattern)
 		}

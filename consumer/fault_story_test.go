@@ -87,10 +87,10 @@ func TestAPausedOwnerStartsNothingWhenItWakesUp(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		r := w.endpoint("s1").answers(500)
 		w.layout.LeaseTTL = 15 * time.Second // of the holders alone: see expire
-		wire := &bustest.Wire{}
+		others, wire := w.wire, &bustest.Wire{}
 		w.wire = wire
 		paused := w.start()
-		w.wire = nil
+		w.wire = others
 		ids := w.publishMany("s1", 80)
 		w.advance(time.Minute)
 		w.wantParked(80)

@@ -118,7 +118,7 @@ var answersBy = map[string]answer{
 func (l life) live(t testing.TB) {
 	bustest.EmptyPools()
 	w := newWorld(t)
-	w.laneMost, w.disable, w.wire, w.calm = 15, 40*time.Minute, &bustest.Wire{}, 20*time.Second
+	w.laneMost, w.disable, w.calm = 15, 40*time.Minute, 20*time.Second
 	settled := &settledWithout{seqs: map[uint64]bool{}}
 	w.history = settled
 	for i := range l.surveys {

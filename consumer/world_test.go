@@ -53,7 +53,7 @@ type world struct {
 	replicas  []*replica
 	published map[string]*published // by event id
 	log       *syncBuffer
-	wire      *bustest.Wire    // of replicas started from now on; nil cannot be cut
+	wire      *bustest.Wire    // of replicas started from now on
 	history   consumer.History // of all replicas; nil remembers nothing
 	seq       int
 	wrap      func(consumer.Sender) consumer.Sender // around each replica's client; nil leaves it as it is
@@ -86,7 +86,7 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	keys, err := config.NewKeyring(key)
 	must(t, err)
-	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}}
+	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}, wire: &bustest.Wire{}}
 	// Inside a bubble the server ages messages by a clock outside it, and would
 	// expire every lease at once; a replica that crashes takes its leases along in
 	// crash instead.
@@ -108,10 +108,15 @@ func (w *world) dial() {
 	w.js = bustest.JetStream(w.t, w.nc)
 }
 
-// halt stops the server. Replicas stay, without a server to talk to.
+// halt stops the server. Replicas stay, without a server to talk to. They are held
+// meanwhile: a server that stops sleeps with a lock in its hands, which in a bubble
+// is the end of all time for whoever asks it for something.
 func (w *world) halt() {
 	w.nc.Close()
+	w.wire.Hold()
+	synctest.Wait()
 	w.server.Halt()
+	w.wire.Release()
 }
 
 func (w *world) provision() {
