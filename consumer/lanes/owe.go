@@ -47,10 +47,7 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("events could not be promised for later; they go on being parked")
 		return
 	}
-	from := l.seen + 1
-	if l.disabled && r.From != 0 {
-		from = r.From
-	}
+	from := l.promiseFrom(r)
 	s.note(ctx, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
 		if err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC()); err != nil {
 			return err
@@ -63,6 +60,20 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	l.heed(r.OwedFrom, r.OwedUntil)
 	if l.disabled {
 		s.rescue(ctx, l)
+	}
+}
+
+// promiseFrom is where a promise begins: with what the lane has not seen; with
+// all that was not delivered, once nothing is. One that stands is only prolonged:
+// what was before it a person may have waived.
+func (l *lane) promiseFrom(r health.Record) uint64 {
+	switch {
+	case l.disabled && r.From != 0:
+		return r.From
+	case r.OwedFrom != 0:
+		return r.OwedFrom
+	default:
+		return l.seen + 1
 	}
 }
 
