@@ -43,6 +43,10 @@ webhooks dead-letters list --reason malformed --json`,
 	"dead-letters show": `
 webhooks dead-letters show 17
 webhooks dead-letters show 17 --raw > event.json`,
+	"dead-letters redrive": `
+webhooks dead-letters redrive --survey s1 --dry-run
+webhooks dead-letters redrive --reason no-endpoint --since 24h
+webhooks dead-letters redrive 17 18`,
 	"dead-letters purge": `
 webhooks dead-letters purge --reason malformed --dry-run
 webhooks dead-letters purge 17 18`,

@@ -20,7 +20,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -53,7 +55,7 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts and raw-publish.
+// wait-settled, wait-attempts, wait-letters, wait-health and raw-publish.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -73,6 +75,8 @@ func TestScripts(t *testing.T) {
 			"wait-ready":    waitReady,
 			"wait-settled":  waitSettledTo,
 			"wait-attempts": waitAttempts,
+			"wait-letters":  waitLetters,
+			"wait-health":   waitHealth,
 			"raw-publish":   rawPublish,
 		},
 	})
@@ -170,6 +174,43 @@ func waitAttempts(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("the delivery log does not hold %s attempts after %s", args[1], patience)
+}
+
+// waitLetters waits until there are so many dead letters.
+func waitLetters(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		tally, err := deadletters.New(js, events.Names{}).Count(context.Background(), deadletters.Filter{})
+		ts.Check(err)
+		if fmt.Sprint(tally.Letters) == args[1] {
+			return
+		}
+	}
+	ts.Fatalf("there are not %s dead letters after %s", args[1], patience)
+}
+
+// waitHealth waits until something is known of a survey's endpoint: failing,
+// disabled, or owed; negated, until it is not.
+func waitHealth(ts *testscript.TestScript, neg bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		r, _, err := health.Look(context.Background(), js, events.Names{}, events.Survey(args[1]))
+		ts.Check(err)
+		if is := map[string]bool{"failing": r.Failing(), "disabled": r.Disabled != nil, "owed": r.OwedFrom != 0}; is[args[2]] != neg {
+			return
+		}
+	}
+	ts.Fatalf("survey %s is not as it should be (%s, negated: %v) after %s", args[1], args[2], neg, patience)
+}
+
+func scriptJetStream(ts *testscript.TestScript, address string) (js jetstream.JetStream, end func()) {
+	nc, err := nats.Connect("nats://" + address)
+	ts.Check(err)
+	js, err = jetstream.New(nc)
+	ts.Check(err)
+	return js, nc.Close
 }
 
 // waitSettledTo waits until the service has settled every event up to a sequence.
