@@ -27,8 +27,10 @@ webhooks endpoint get s1 --json`,
 	"endpoint list": `
 webhooks endpoint list
 webhooks endpoint list --json | jq -r .url`,
-	"endpoint remove":  "webhooks endpoint remove s1",
-	"endpoint enable":  "webhooks endpoint enable s1",
+	"endpoint remove": "webhooks endpoint remove s1",
+	"endpoint enable": `
+webhooks endpoint enable s1
+webhooks endpoint enable s1 --no-replay            forget what is owed, send what comes`,
 	"endpoint disable": "webhooks endpoint disable s1",
 	"endpoint rotate-secret": `
 webhooks endpoint rotate-secret s1 --generate-secret

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
@@ -16,45 +15,6 @@ import (
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/events"
 )
-
-// atRest is a provisioned deployment whose service does not run, so that nothing
-// moves but what a test moves.
-func atRest(t *testing.T) *session {
-	t.Helper()
-	v := open(t, t.TempDir(), zerolog.Nop())
-	t.Cleanup(func() {
-		if err := v.close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &session{nc: v.nc, js: v.js, names: v.layout.Names}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// endpointAt gives a survey an endpoint.
-func (s *session) endpointAt(t *testing.T, survey events.Survey, enabled bool) config.Endpoint {
-	t.Helper()
-	kv, err := s.bucket(t.Context(), s.names.Endpoints())
-	must(t, err)
-	ep, err := config.NewEditor(kv, showing()).Put(t.Context(), config.Endpoint{Survey: survey, URL: "https://example.com/hook", Enabled: enabled})
-	must(t, err)
-	return ep
-}
-
-// mend changes the health record of a survey as a replica would.
-func (s *session) mend(t *testing.T, f func(ctx context.Context, b *health.Board) error) {
-	t.Helper()
-	b, err := health.Open(t.Context(), s.js, s.names, zerolog.Nop())
-	must(t, err)
-	defer b.Close()
-	must(t, f(t.Context(), b))
-}
 
 func TestWhatMayBeHandedBack(t *testing.T) {
 	s := atRest(t)
@@ -64,7 +24,7 @@ func TestWhatMayBeHandedBack(t *testing.T) {
 	s.mend(t, func(ctx context.Context, b *health.Board) error {
 		return b.Disable(ctx, "given-up", health.Disabled{At: time.Now(), By: health.ByEndpoint, Why: "it answered 410 Gone", Revision: 9}, "410")
 	})
-	back, err := newHandBack(t.Context(), s, events.MaxBytes)
+	back, err := newHandBack(t.Context(), s.session, events.MaxBytes)
 	must(t, err)
 	published := time.Now().Add(time.Minute)
 	for name, c := range map[string]struct {
@@ -110,7 +70,7 @@ func TestWhatMayBeHandedBack(t *testing.T) {
 func TestAnEndpointIsLookedUpOnceForManyLetters(t *testing.T) {
 	s := atRest(t)
 	ep := s.endpointAt(t, "s1", true)
-	back, err := newHandBack(t.Context(), s, events.MaxBytes)
+	back, err := newHandBack(t.Context(), s.session, events.MaxBytes)
 	must(t, err)
 	must(t, back.takes(t.Context(), "s1"))
 	kv, err := s.bucket(t.Context(), s.names.Endpoints())
