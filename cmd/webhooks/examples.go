@@ -17,6 +17,10 @@ webhooks provision --resume-from mark              after an alarm: go on where i
 	"status": `
 webhooks status
 webhooks status --json`,
+	"lanes": `
+webhooks lanes
+webhooks lanes --limit 20
+webhooks lanes --survey s1 --json`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -
