@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
@@ -37,7 +36,7 @@ func healthLines(r health.Record, revision uint64, now time.Time) (lines []healt
 		say("works again", "since %s; events of before still wait", ago(r.Recovered, now))
 	}
 	if r.OwedFrom != 0 {
-		say("owed", "%s", "every event from sequence "+strconv.FormatUint(r.OwedFrom, 10)+" on that its lane could not hold")
+		say("owed", "from sequence %d on: what is published before %s is brought into its lane from the event stream", r.OwedFrom, shortTime(r.OwedUntil))
 	}
 	return lines
 }

@@ -88,16 +88,21 @@ func (h *handBack) waiting(ctx context.Context, l deadletters.Letter) (lanes.Wai
 // decode reads the event anew: a letter of before may lack what a panic kept
 // from being read, and what never was an event does not become one.
 func (h *handBack) decode(l deadletters.Letter) (events.Event, error) {
-	subject := h.names.Subjects()[0]
-	if l.Survey != "" {
-		subject = h.names.Subject(l.Survey)
-	}
-	e, err := h.names.DecodeMax(subject, nil, l.Body, h.maxBytes)
+	e, err := h.eventOf(l, h.maxBytes)
 	if bad, ok := errors.AsType[*events.BadEvent](err); ok {
 		return e, refuse(fmt.Sprintf("look at it with: webhooks dead-letters show %d; publish a mended one with: webhooks publish", l.Sequence),
 			"it is not an event that can be delivered: %w", bad)
 	}
 	return e, err
+}
+
+// eventOf decodes the event of a letter with its body.
+func (s *session) eventOf(l deadletters.Letter, maxBytes int) (events.Event, error) {
+	subject := s.names.Subjects()[0]
+	if l.Survey != "" {
+		subject = s.names.Subject(l.Survey)
+	}
+	return s.names.DecodeMax(subject, nil, l.Body, maxBytes)
 }
 
 // takes says whether a survey's endpoint could take an event; it is looked up
