@@ -35,13 +35,13 @@ func (c *deadLettersRedrive) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	r := &redriving{c: c, w: w, started: time.Now()}
+	r := &redriving{c: c, w: w, back: back, started: time.Now()}
 	store := deadletters.New(s.js, s.names)
 	var tally deadletters.Tally
 	if c.DryRun {
-		tally, err = r.rehearse(w.ctx, store, f, back)
+		tally, err = r.rehearse(w.ctx, store, f)
 	} else {
-		tally, err = r.redrive(w.ctx, store, f, back)
+		tally, err = r.redrive(w.ctx, store, f)
 	}
 	return r.summarize(tally, err)
 }
@@ -50,6 +50,7 @@ func (c *deadLettersRedrive) Run(w *world) error {
 type redriving struct {
 	c       *deadLettersRedrive
 	w       *world
+	back    *handBack
 	started time.Time
 	stays   []*staying // in the order in which their reasons came up
 	missing int        // letters asked for by number that are not there
@@ -59,19 +60,18 @@ type redriving struct {
 // staying are the letters that stay for one reason.
 type staying struct {
 	why, hint string
-	letters   []uint64 // the first of them
-	n         int
+	letters   []uint64
 }
 
 // redrive hands every letter back that can be.
-func (r *redriving) redrive(ctx context.Context, store *deadletters.Store, f deadletters.Filter, back *handBack) (deadletters.Tally, error) {
+func (r *redriving) redrive(ctx context.Context, store *deadletters.Store, f deadletters.Filter) (deadletters.Tally, error) {
 	all, err := store.Count(ctx, f)
 	if err != nil && !errors.Is(err, deadletters.ErrNoLetter) {
 		return deadletters.Tally{}, err
 	}
 	bar, done := r.w.newProgress("redriving"), int64(0)
 	defer bar.end()
-	return store.Redrive(ctx, f, back.park, func(l deadletters.Letter, err error) {
+	return store.Redrive(ctx, f, r.back.park, func(l deadletters.Letter, err error) {
 		done++
 		bar.step(done, int64(all.Letters))
 		r.told(l, err)
@@ -79,14 +79,14 @@ func (r *redriving) redrive(ctx context.Context, store *deadletters.Store, f dea
 }
 
 // rehearse finds out what would be done, and does nothing.
-func (r *redriving) rehearse(ctx context.Context, store *deadletters.Store, f deadletters.Filter, back *handBack) (tally deadletters.Tally, err error) {
+func (r *redriving) rehearse(ctx context.Context, store *deadletters.Store, f deadletters.Filter) (tally deadletters.Tally, err error) {
 	f.Bodies = true
 	for l, err := range store.List(ctx, f) {
 		if err == nil {
 			l.Body, err = store.Body(ctx, l)
 		}
 		if err == nil {
-			_, err = back.waiting(ctx, l)
+			_, err = r.back.waiting(ctx, l)
 		}
 		switch {
 		case err == nil:
@@ -136,29 +136,12 @@ func reasonTold(err error) string {
 	return err.Error()
 }
 
-// letterMost is how many letters' numbers are listed with a reason.
-const letterMost = 10
-
 func (r *redriving) stay(letter uint64, why, hint string) {
 	i := slices.IndexFunc(r.stays, func(s *staying) bool { return s.why == why })
 	if i < 0 {
 		i, r.stays = len(r.stays), append(r.stays, &staying{why: why, hint: hint})
 	}
-	s := r.stays[i]
-	if s.n++; len(s.letters) < letterMost {
-		s.letters = append(s.letters, letter)
-	}
-}
-
-func (s *staying) numbers() string {
-	var list []string
-	for _, n := range s.letters {
-		list = append(list, fmt.Sprint(n))
-	}
-	if s.n > len(s.letters) {
-		list = append(list, fmt.Sprintf("and %d more", s.n-len(s.letters)))
-	}
-	return strings.Join(list, ", ")
+	r.stays[i].letters = append(r.stays[i].letters, letter)
 }
 
 // summarize says what was done, and fails when something was not.
@@ -196,15 +179,34 @@ func (r *redriving) print(tally deadletters.Tally) {
 		return
 	}
 	r.w.printf("%d dead letters (%d bytes) redriven in %s", tally.Letters, tally.Bytes, time.Since(r.started).Round(time.Millisecond))
-	if tally.Letters > 0 {
-		r.w.printf(": they are in their lanes, and sent from there now")
+	switch off := r.back.off; {
+	case tally.Letters == 0:
+		r.w.printf("\n")
+	case len(off) == 0:
+		r.w.printf(": they are in their lanes, and sent from there now\n")
+	default:
+		r.w.printf(": they are in their lanes\nendpoints switched off by their owners, whose events wait until webhooks endpoint enable: %s\n", listed(off))
 	}
-	r.w.printf("\n")
+}
+
+// listMost is how many of many things are listed.
+const listMost = 10
+
+// listed lists things, and how many more there are.
+func listed[T any](things []T) string {
+	var list []string
+	for _, thing := range things[:min(len(things), listMost)] {
+		list = append(list, fmt.Sprint(thing))
+	}
+	if left := len(things) - listMost; left > 0 {
+		list = append(list, fmt.Sprintf("and %d more", left))
+	}
+	return strings.Join(list, ", ")
 }
 
 func (s *staying) subject() string {
-	if s.n == 1 {
-		return "letter " + s.numbers() + " stays"
+	if len(s.letters) == 1 {
+		return fmt.Sprintf("letter %d stays", s.letters[0])
 	}
-	return fmt.Sprintf("%d letters stay (%s)", s.n, s.numbers())
+	return fmt.Sprintf("%d letters stay (%s)", len(s.letters), listed(s.letters))
 }

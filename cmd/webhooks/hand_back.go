@@ -24,8 +24,9 @@ type handBack struct {
 	maxBytes int
 	since    time.Time // when the event stream was made: sequences of before mean other events
 
-	mu    sync.Mutex                     // guards known
+	mu    sync.Mutex                     // guards what follows
 	known map[events.Survey]func() error // survey -> whether it can take events; each asks NATS once
+	off   []events.Survey                // those whose owner has switched the endpoint off
 }
 
 // refusal is why a letter is not handed back.
@@ -119,12 +120,17 @@ func (h *handBack) takes(ctx context.Context, survey events.Survey) error {
 }
 
 func (h *handBack) ask(ctx context.Context, survey events.Survey) error {
-	_, err := h.editor.Get(ctx, survey)
+	ep, err := h.editor.Get(ctx, survey)
 	if errors.Is(err, config.ErrNoEndpoint) {
 		return refuse(fmt.Sprintf("webhooks endpoint set %s --url https://…", survey), "survey %s has no endpoint now: it would only become a dead letter again", survey)
 	}
 	if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
 		return err
+	}
+	if err == nil && !ep.Enabled {
+		h.mu.Lock()
+		h.off = append(h.off, survey)
+		h.mu.Unlock()
 	}
 	r, known, err := health.Look(ctx, h.js, h.names, survey)
 	if err == nil && known && r.Disabled != nil {

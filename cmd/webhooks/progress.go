@@ -27,7 +27,7 @@ func (w *world) newProgress(doing string) *progress {
 // step says that so much of all is done.
 func (p *progress) step(done, all int64) {
 	if p.bar != nil {
-		p.bar.SetTotal(max(all, done+1), false) // complete only when it is ended
+		p.bar.SetTotal(max(all, done), false) // complete only when it is ended
 		p.bar.SetCurrent(done)
 	}
 }

@@ -214,12 +214,5 @@ func sequences(list []uint64) string {
 	if len(list) == 1 {
 		return fmt.Sprint("sequence ", list[0])
 	}
-	text := "sequences "
-	for i, n := range list {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprint(n)
-	}
-	return text
+	return "sequences " + listed(list)
 }
