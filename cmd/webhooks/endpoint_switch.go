@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/health"
@@ -21,61 +23,74 @@ func (c *endpointEnable) Run(w *world) error {
 		if err != nil {
 			return err
 		}
-		forgotten, err := c.forget(ctx, e, func() error {
-			if ep.Enabled && r.Disabled == nil {
-				return nil
-			}
+		on := &enabling{before: r, changed: !ep.Enabled || r.DisabledAt(ep.Revision)}
+		if c.NoReplay {
+			err = on.forget(ctx, e)
+		}
+		if err == nil && on.changed {
 			ep.Enabled = true
 			ep, err = e.Put(ctx, ep)
-			return conflict(err)
-		})
+		}
+		if err == nil && on.forgotten != 0 {
+			// The lane's owner may have renewed its promise at that very moment.
+			_, err = health.Waive(ctx, e.js, e.names, e.survey, on.forgotten)
+		}
 		if err != nil {
-			return err
+			return conflict(err)
 		}
 		w.printf("%s is %s (revision %d)\n", ep.Survey, viewOf(ep).state(), ep.Revision)
-		c.tell(w, r, forgotten)
+		on.tell(w, c.NoReplay, time.Now())
 		return nil
 	})
 }
 
-// forget forgets what is owed, when that is wished, before the endpoint is
-// switched on and sent the first of it; and after, because the lane's owner may
-// have renewed its promise at that very moment.
-func (c *endpointEnable) forget(ctx context.Context, e *editing, enable func() error) (below uint64, err error) {
-	if !c.NoReplay {
-		return 0, enable()
-	}
+// enabling is one run of the command.
+type enabling struct {
+	before    health.Record
+	changed   bool   // a new revision is written: the lane's owner begins anew with it
+	forgotten uint64 // what is owed below this sequence is forgotten; 0: nothing is
+}
+
+// forget forgets what is owed up to now. It comes before the endpoint is switched
+// on, and sent the first of it.
+func (on *enabling) forget(ctx context.Context, e *editing) error {
 	stream, err := e.js.Stream(ctx, e.names.Stream())
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("look at stream %s: %w", e.names.Stream(), err)
 	}
 	next := stream.CachedInfo().State.LastSeq + 1
 	owed, err := health.Waive(ctx, e.js, e.names, e.survey, next)
-	if err != nil {
-		return 0, err
+	if owed {
+		on.forgotten = next
 	}
-	if err := enable(); err != nil || !owed {
-		return 0, err
-	}
-	_, err = health.Waive(ctx, e.js, e.names, e.survey, next)
-	return next, err
+	return err
 }
 
 // tell says what happens now.
-func (c *endpointEnable) tell(w *world, r health.Record, forgotten uint64) {
+func (on *enabling) tell(w *world, noReplay bool, now time.Time) {
+	r := on.before
 	if r.Disabled != nil {
 		w.printf("it was disabled by %s since %s: %s\n", byWhom(r.Disabled.By), shortTime(r.Disabled.At), r.Disabled.Why)
 	}
-	if r.Failing() {
+	if !on.changed {
+		w.printf("it was enabled already: nothing was changed\n")
+	}
+	probe := ""
+	switch {
+	case r.Failing() && on.changed:
+		probe = ", once it accepts"
 		w.printf("one event is tried now; when it is accepted, the others follow at once\n")
+	case r.Failing():
+		probe = ", once it accepts"
+		w.printf("it fails since %s, last: %s; one event is tried at %s\n", ago(r.Since, now), r.Reason, ahead(r.NextProbe, now))
 	}
 	switch {
-	case forgotten != 0:
-		w.printf("owed since sequence %d: forgotten up to sequence %d; what waits in its lane is sent\n", r.OwedFrom, forgotten-1)
-	case c.NoReplay:
+	case on.forgotten != 0:
+		w.printf("owed since sequence %d: forgotten up to sequence %d; what waits in its lane is sent\n", r.OwedFrom, on.forgotten-1)
+	case noReplay:
 		w.printf("nothing was owed: there is nothing to forget\n")
 	case r.OwedFrom != 0:
-		w.printf("owed since sequence %d: sent now, from its lane\n", r.OwedFrom)
+		w.printf("owed since sequence %d: sent now, from its lane%s\n", r.OwedFrom, probe)
 	}
 }
 

@@ -43,7 +43,7 @@ func TestAnEndpointThatTheServiceDisabledIsEnabledByANewRevision(t *testing.T) {
 	out, _, _ = s.command(t, "endpoint", "list")
 	wantSaid(t, out, "disabled by the service")
 	out, _, code := s.command(t, "endpoint", "enable", "s1")
-	wantSaid(t, out, "s1 is enabled (revision 2)", "it was disabled by the service since ", "owed since sequence 1: sent now, from its lane")
+	wantSaid(t, out, "s1 is enabled (revision 2)", "it was disabled by the service since ", "owed since sequence 1: sent now, from its lane, once it accepts")
 	if code != exitOK {
 		t.Errorf("code %d", code)
 	}
@@ -71,5 +71,15 @@ func TestNothingOwedIsNothingForgotten(t *testing.T) {
 	out, _, _ := s.command(t, "endpoint", "enable", "s1", "--no-replay")
 	wantSaid(t, out, "s1 is enabled (revision 2)", "nothing was owed")
 	out, _, _ = s.command(t, "endpoint", "enable", "s1")
-	wantSaid(t, out, "s1 is enabled (revision 2)")
+	wantSaid(t, out, "s1 is enabled (revision 2)", "it was enabled already: nothing was changed")
+}
+
+func TestAnEndpointThatOnlyFailsIsProbedWhenItWouldBeAnyway(t *testing.T) {
+	s := atRest(t)
+	s.endpointAt(t, "s1", true)
+	s.mend(t, func(ctx context.Context, b *health.Board) error {
+		return b.Failed(ctx, "s1", health.Failure{At: time.Now().Add(-time.Hour), Reason: "5xx", NextProbe: time.Now().Add(time.Hour)})
+	})
+	out, _, _ := s.command(t, "endpoint", "enable", "s1")
+	wantSaid(t, out, "s1 is enabled (revision 1)", "nothing was changed", "it fails since ", "(1 h ago), last: 5xx; one event is tried at ", "(in 59 min")
 }

@@ -39,8 +39,8 @@ func TestThePlatformsPageDescribesTheRecordAsItIs(t *testing.T) {
 		}
 	}
 	for _, typ := range []reflect.Type{reflect.TypeFor[Record](), reflect.TypeFor[Disabled]()} {
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		for field := range typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if !shown[name] {
 				t.Errorf("no example shows %s", name)
 			}

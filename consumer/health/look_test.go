@@ -30,7 +30,8 @@ func TestWhoOnlyLooksSeesWhatTheReplicasKnow(t *testing.T) {
 		if len(found) != 2 || found["s1"].Reason != "timeout" || found["s2"].OwedFrom != 7 {
 			t.Errorf("the list is %+v", found)
 		}
-		for range List(t.Context(), js, events.Names{}) {
+		for _, err := range List(t.Context(), js, events.Names{}) {
+			must(t, err)
 			break // and the watch ends
 		}
 		for survey, want := range map[events.Survey]bool{"s1": true, "s2": true, "gone": false, "newer": false, "other": false} {

@@ -155,7 +155,8 @@ func TestAWalkStopsWhenItIsTold(t *testing.T) {
 	if !errors.Is(last, context.Canceled) {
 		t.Errorf("it ends with %v", last)
 	}
-	for range walk.Stream(t.Context(), js, "S", walk.Options{}) {
+	for _, err := range walk.Stream(t.Context(), js, "S", walk.Options{}) {
+		must(t, err)
 		break // and its reader is forgotten
 	}
 	stream, err := js.Stream(t.Context(), "S")
