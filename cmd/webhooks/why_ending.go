@@ -187,6 +187,9 @@ func (f *facts) buried(l deadletters.Letter) ending {
 	return e
 }
 
+// askAgain is what to do where the delivery log should know more than it does.
+const askAgain = "ask again in a moment: the log is written up to a second late, and a crash loses its last records"
+
 // settled is the end of one of which only the log tells.
 func (f *facts) settled(kind deliverylog.Kind) ending {
 	switch kind {
@@ -194,10 +197,15 @@ func (f *facts) settled(kind deliverylog.Kind) ending {
 		return ending{State: isUnowed, Now: "nothing is owed: the survey had no webhook when it came"}
 	case deliverylog.KindDead:
 		return ending{State: isGone, Now: "the dead letter is gone: somebody redrove or deleted it, or its 90 days were over"}
+	case deliverylog.KindOwed:
+		return ending{
+			State: isSettled, Now: "it was owed and is not any more: it was forgotten with webhooks endpoint enable --no-replay, or how it ended is not in the delivery log",
+			Next: askAgain,
+		}
 	default:
 		return ending{
 			State: isSettled, Now: "it was in its lane and is not any more; how that ended is not in the delivery log",
-			Next: "ask again in a moment: the log is written up to a second late, and a crash loses its last records",
+			Next: askAgain,
 		}
 	}
 }
@@ -224,7 +232,7 @@ func (f *facts) inLive() ending {
 	default:
 		return ending{
 			State: isSettled, Now: "settled; how is not in the delivery log",
-			Next: "ask again in a moment: the log is written up to a second late, and a crash loses its last records",
+			Next: askAgain,
 		}
 	}
 }
