@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -57,11 +59,12 @@ func (l leakChecked) Run() int {
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
 // wait-settled, wait-attempts, wait-letters, wait-health and raw-publish.
 func TestScripts(t *testing.T) {
+	ports := newPorts()
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"NATS", "ADMIN", "HOOK"} {
-				port, err := freePort()
+				port, err := ports.free()
 				if err != nil {
 					return err
 				}
@@ -92,13 +95,33 @@ func withoutLineEnd(dir string) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(dir, "exact.json"), bytes.TrimSuffix(body, []byte("\n")), 0o600))
 }
 
-func freePort() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// ports gives away each port once. They lie below those that the system gives to
+// connections, of which one may be taken between being found free and being used,
+// and between those that webhooks are not sent to.
+type ports struct{ last atomic.Uint32 }
+
+const (
+	lowestPort = 16_000
+	portCount  = 10_000
+)
+
+// newPorts begins elsewhere in every process: tests of several run side by side.
+func newPorts() *ports {
+	p := &ports{}
+	p.last.Store(rand.Uint32N(portCount)) //nolint:gosec // no secret
+	return p
+}
+
+func (p *ports) free() (string, error) {
+	for range portCount {
+		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+p.last.Add(1)%portCount)
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+		if err != nil {
+			continue // somebody else's
+		}
+		return address, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("no port is free")
 }
 
 // patience is how long a script waits for what a process in its background

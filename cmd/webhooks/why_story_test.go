@@ -314,7 +314,9 @@ func TestStories(t *testing.T) {
 				f.records = []deliverylog.Record{settlement(deliverylog.KindOwed, time.Second)}
 				f.health.OwedFrom, f.health.OwedUntil = 18, later(2*time.Hour)
 			}),
-			isSettled, nil, []string{"it was owed and is not any more: it was forgotten with webhooks endpoint enable --no-replay"}, nil, nil,
+			isSettled, nil,
+			[]string{"it was owed and is not any more: it was forgotten with webhooks endpoint enable --no-replay"},
+			nil, nil,
 		},
 		"from before the service began": {
 			published(func(f *facts) { f.live.start = 15 }),
