@@ -73,7 +73,7 @@ func (st story) print(w *world) {
 			}
 			continue
 		}
-		w.printf("%-23s  %s\n", moment(l.At), l.What)
+		w.printf("%-23s  %s\n", moment(l.At), printable([]byte(l.What)))
 	}
 	w.printf("%-23s  %s\n", "now", st.Now)
 	if st.Next != "" {
