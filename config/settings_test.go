@@ -59,7 +59,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	want := config.Settings{
 		Embedded: config.EmbeddedSettings{DataDir: "./webhooks-data", Listen: "127.0.0.1:4222", MaxStore: 10 << 30},
 		Bus:      config.BusSettings{History: 30 * 24 * time.Hour},
-		Delivery: config.DeliverySettings{MaxInFlight: 2000, AckWait: 30 * time.Second, EventMaxBytes: 1 << 20},
+		Delivery: config.DeliverySettings{MaxInFlight: 2000, AckWait: 30 * time.Second, DisableAfter: 120 * time.Hour, EventMaxBytes: 1 << 20},
 		Admin:    config.AdminSettings{Listen: "127.0.0.1:8080"},
 		Log:      config.LogSettings{Level: "info", Format: "auto"},
 	}
@@ -210,7 +210,7 @@ func TestAnEmptyFileChangesNothing(t *testing.T) {
 
 func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	_, err := parse(t, nil, "--nats-url=http://x,nats://u:hunter2@y", "--nats-cert=c", "--replicas=2", "--max-in-flight=0",
-		"--ack-wait=1s", "--event-max-bytes=100MiB", "--allow=0.0.0.0/0", "--admin-listen=nowhere", "--log-level=loud",
+		"--ack-wait=1s", "--disable-after=59m", "--event-max-bytes=100MiB", "--allow=0.0.0.0/0", "--admin-listen=nowhere", "--log-level=loud",
 		"--log-format=xml", "--max-store=1KiB", "--prefix=a.b", "--listen=x:y", "--data-dir=", "--nats-password=hunter2",
 		"--history=1s")
 	var faults config.Faults
@@ -218,7 +218,7 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 		t.Fatalf("%v is no list of faults", err)
 	}
 	for _, flag := range []string{
-		"nats-url", "nats-cert", "replicas", "max-in-flight", "ack-wait", "event-max-bytes", "allow", "admin-listen", "log-level",
+		"nats-url", "nats-cert", "replicas", "max-in-flight", "ack-wait", "disable-after", "event-max-bytes", "allow", "admin-listen", "log-level",
 		"log-format", "max-store", "prefix", "listen", "data-dir", "nats-password", "history",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {

@@ -16,7 +16,8 @@ import (
 const (
 	attemptTime    = 5 * time.Second // what one attempt may take; less than AckWait, or NATS gives away what is in hand
 	minAckWait     = 2 * attemptTime
-	maxInFlightCap = 20_000 // what the live consumer may have pending in all
+	maxInFlightCap = 20_000    // what the live consumer may have pending in all
+	minDisable     = time.Hour // a deploy or a restart must not cost an owner their endpoint
 	minEventBytes  = 1 << 10
 	maxEventBytes  = 8<<20 - 16<<10 // the embedded server's largest message, less headers
 	minStore       = 64 << 20
@@ -123,6 +124,9 @@ func (f *Faults) checkDelivery(d DeliverySettings) {
 	}
 	if d.AckWait < minAckWait || d.AckWait > time.Hour {
 		f.addf("--ack-wait: %v is not between %v and 1h: an attempt may take %v", d.AckWait, minAckWait, attemptTime)
+	}
+	if d.DisableAfter < minDisable {
+		f.addf("--disable-after: %v is less than %v: a deploy that breaks would disable its endpoint", d.DisableAfter, minDisable)
 	}
 	if d.EventMaxBytes < minEventBytes || d.EventMaxBytes > maxEventBytes {
 		f.addf("--event-max-bytes: %v is not between %v and %v", d.EventMaxBytes, Bytes(minEventBytes), Bytes(maxEventBytes))

@@ -12,9 +12,10 @@ import (
 
 // deadLettersCommand groups what is done with what was given up on.
 type deadLettersCommand struct {
-	List  deadLettersList  `cmd:"" help:"List dead letters, oldest first."`
-	Show  deadLettersShow  `cmd:"" help:"Show one dead letter, its body included."`
-	Purge deadLettersPurge `cmd:"" help:"Delete dead letters for good."`
+	List    deadLettersList    `cmd:"" help:"List dead letters, oldest first."`
+	Show    deadLettersShow    `cmd:"" help:"Show one dead letter, its body included."`
+	Redrive deadLettersRedrive `cmd:"" help:"Hand dead letters back to be delivered, with the same ids."`
+	Purge   deadLettersPurge   `cmd:"" help:"Delete dead letters for good."`
 }
 
 // letterFilter chooses dead letters.
@@ -171,24 +172,39 @@ func printable(b []byte) string {
 	}, strings.ToValidUTF8(string(b), "�"))
 }
 
-type deadLettersPurge struct {
-	connection   `embed:""`
+// letterChoice is what a command that changes something takes: letters have to be
+// chosen, so that a forgotten flag does not mean all of them.
+type letterChoice struct {
 	letterFilter `embed:""`
 	Letters      []uint64 `arg:"" optional:"" name:"letter" help:"Only these letters."`
-	DryRun       bool     `name:"dry-run" help:"Delete nothing; say what would be."`
+	DryRun       bool     `name:"dry-run" help:"Do nothing; say what would be done."`
 	All          bool     `name:"all" help:"Every letter; needed when nothing else chooses."`
-	JSON         bool     `name:"json" help:"Print JSON."`
+}
+
+// chosen is the filter; would says what choosing nothing would do.
+func (c letterChoice) chosen(would string) (deadletters.Filter, error) {
+	f, err := c.filter()
+	if err != nil {
+		return f, err
+	}
+	f.Sequences = c.Letters
+	if !c.All && !c.DryRun && f.Survey == "" && !f.Unknown && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() && len(f.Sequences) == 0 {
+		return f, usage{withHint("choose with --survey, --reason, --since, --until or numbers; or say --all", "this would %s every dead letter", would)}
+	}
+	return f, nil
+}
+
+type deadLettersPurge struct {
+	connection   `embed:""`
+	letterChoice `embed:""`
+	JSON         bool `name:"json" help:"Print JSON."`
 }
 
 // Run deletes dead letters.
 func (c *deadLettersPurge) Run(w *world) error {
-	f, err := c.filter()
+	f, err := c.chosen("delete")
 	if err != nil {
 		return err
-	}
-	f.Sequences = c.Letters
-	if !c.All && !c.DryRun && f.Survey == "" && !f.Unknown && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() && len(f.Sequences) == 0 {
-		return usage{withHint("choose with --survey, --reason, --since, --until or numbers; or say --all", "this would delete every dead letter")}
 	}
 	s, err := c.open()
 	if err != nil {

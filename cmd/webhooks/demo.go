@@ -74,7 +74,7 @@ func (d *demonstration) run(ctx context.Context, dir string, log zerolog.Logger)
 	d.w.printf("1. Starting the service with its own NATS JetStream server in a temporary folder.\n")
 	settings := config.Settings{
 		Embedded: config.EmbeddedSettings{DataDir: dir, MaxStore: 256 << 20},
-		Delivery: config.DeliverySettings{MaxInFlight: 64, AckWait: 30 * time.Second, EventMaxBytes: events.MaxBytes, AllowInsecure: true},
+		Delivery: config.DeliverySettings{MaxInFlight: 64, AckWait: 30 * time.Second, DisableAfter: 5 * 24 * time.Hour, EventMaxBytes: events.MaxBytes, AllowInsecure: true},
 	}
 	if d.service, err = openService(ctx, settings, log); err != nil {
 		return err

@@ -20,7 +20,7 @@ type endpointCommand struct {
 	Get     endpointGet     `cmd:"" help:"Show one endpoint."`
 	List    endpointList    `cmd:"" help:"List endpoints."`
 	Remove  endpointRemove  `cmd:"" aliases:"rm" help:"Remove an endpoint: nothing is owed to its survey afterwards."`
-	Enable  endpointEnable  `cmd:"" help:"Switch an endpoint on."`
+	Enable  endpointEnable  `cmd:"" help:"Switch an endpoint on, whoever switched it off, and send what is owed."`
 	Disable endpointDisable `cmd:"" help:"Switch an endpoint off."`
 	Test    endpointTest    `cmd:"" help:"Send a signed test event and show what came back."`
 

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/delivery"
 )
 
@@ -24,10 +27,17 @@ func (c *endpointGet) Run(w *world) error {
 		}
 		v := viewOf(ep)
 		v.Invalid = reasonOf(err)
+		r, known, err := health.Look(ctx, e.js, e.names, e.survey)
+		if err != nil {
+			return err
+		}
+		if known {
+			v.Health = &r
+		}
 		if c.JSON {
 			return w.printJSON(v)
 		}
-		return v.print(w)
+		return v.print(w, time.Now())
 	})
 }
 
@@ -49,6 +59,10 @@ func (c *endpointList) Run(w *world) error {
 	if err != nil {
 		return err
 	}
+	unwell, err := s.unwell(ctx)
+	if err != nil {
+		return err
+	}
 	t := w.newTable("SURVEY", "STATE", "URL", "SECRETS", "CHANGED")
 	for ep, err := range config.NewEditor(kv, showing()).List(ctx) {
 		if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
@@ -56,6 +70,9 @@ func (c *endpointList) Run(w *world) error {
 		}
 		v := viewOf(ep)
 		v.Invalid = reasonOf(err)
+		if r, known := unwell[ep.Survey]; known {
+			v.Health = &r
+		}
 		if c.JSON {
 			if err := w.printJSON(v); err != nil {
 				return err
@@ -88,6 +105,7 @@ type endpointView struct {
 	Changed       string            `json:"updated_at,omitempty"`
 	Insecure      bool              `json:"insecure,omitempty"` // works only where the service allows insecure endpoints
 	Invalid       string            `json:"invalid,omitempty"`  // why it cannot be used as it is
+	Health        *health.Record    `json:"health,omitempty"`   // what is wrong with it, as far as it is known here
 }
 
 func viewOf(ep config.Endpoint) endpointView {
@@ -128,6 +146,10 @@ func (v endpointView) state() string {
 	switch {
 	case v.Invalid != "":
 		return "invalid"
+	case v.Enabled && v.Health != nil && v.Health.DisabledAt(v.Revision):
+		state = "disabled by " + byWhom(v.Health.Disabled.By)
+	case v.Enabled && v.Health != nil && v.Health.Failing():
+		state = "enabled, failing"
 	case v.Enabled:
 		state = "enabled"
 	}
@@ -138,7 +160,7 @@ func (v endpointView) state() string {
 }
 
 // print shows one endpoint, a field a line.
-func (v endpointView) print(w *world) error {
+func (v endpointView) print(w *world, now time.Time) error {
 	for _, line := range []struct{ name, value string }{
 		{"survey", v.Survey},
 		{"state", v.state()},
@@ -155,8 +177,14 @@ func (v endpointView) print(w *world) error {
 			w.printf("%-14s %s\n", line.name, line.value)
 		}
 	}
-	for name := range v.Headers {
+	for _, name := range slices.Sorted(maps.Keys(v.Headers)) {
 		w.printf("%-14s %s\n", "header", name)
+	}
+	if v.Health == nil {
+		return nil
+	}
+	for _, line := range healthLines(*v.Health, v.Revision, now) {
+		w.printf("%-14s %s\n", line.name, line.value)
 	}
 	return nil
 }

@@ -17,6 +17,13 @@ webhooks provision --resume-from mark              after an alarm: go on where i
 	"status": `
 webhooks status
 webhooks status --json`,
+	"lanes": `
+webhooks lanes
+webhooks lanes --limit 20
+webhooks lanes --survey s1 --json`,
+	"why": `
+webhooks why 7c9e6679-7425-40de-944b-e07fc1f90ae7
+webhooks why r1 --survey s1                        much faster: only that survey's events are searched`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -
@@ -27,8 +34,10 @@ webhooks endpoint get s1 --json`,
 	"endpoint list": `
 webhooks endpoint list
 webhooks endpoint list --json | jq -r .url`,
-	"endpoint remove":  "webhooks endpoint remove s1",
-	"endpoint enable":  "webhooks endpoint enable s1",
+	"endpoint remove": "webhooks endpoint remove s1",
+	"endpoint enable": `
+webhooks endpoint enable s1
+webhooks endpoint enable s1 --no-replay            forget what is owed, send what comes`,
 	"endpoint disable": "webhooks endpoint disable s1",
 	"endpoint rotate-secret": `
 webhooks endpoint rotate-secret s1 --generate-secret
@@ -43,6 +52,10 @@ webhooks dead-letters list --reason malformed --json`,
 	"dead-letters show": `
 webhooks dead-letters show 17
 webhooks dead-letters show 17 --raw > event.json`,
+	"dead-letters redrive": `
+webhooks dead-letters redrive --survey s1 --dry-run
+webhooks dead-letters redrive --reason no-endpoint --since 24h
+webhooks dead-letters redrive 17 18`,
 	"dead-letters purge": `
 webhooks dead-letters purge --reason malformed --dry-run
 webhooks dead-letters purge 17 18`,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/mark"
@@ -44,7 +46,15 @@ func codeOf(err error) int {
 }
 
 // hintOf returns what an error says to do, if it does.
-func hintOf(err error) string { return config.Hint(err) }
+func hintOf(err error) string {
+	if hint := config.Hint(err); hint != "" {
+		return hint
+	}
+	if errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return "start the service once, or run: webhooks provision"
+	}
+	return ""
+}
 
 // hinted is an error with something to do about it.
 type hinted struct {

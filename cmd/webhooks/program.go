@@ -36,6 +36,8 @@ type commands struct {
 	Run         runCommand         `cmd:"" help:"Run the service."`
 	Provision   provisionCommand   `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
 	Status      statusCommand      `cmd:"" help:"Show how things stand."`
+	Why         whyCommand         `cmd:"" help:"Tell the story of one response: what happened, where it is, what happens next."`
+	Lanes       lanesCommand       `cmd:"" help:"What waits where and why, oldest first."`
 	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
 	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
 	Attempts    attemptsCommand    `cmd:"" help:"The delivery log: every request, and how it ended."`

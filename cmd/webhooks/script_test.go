@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +22,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -53,13 +57,14 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts and raw-publish.
+// wait-settled, wait-attempts, wait-letters, wait-health and raw-publish.
 func TestScripts(t *testing.T) {
+	ports := newPorts()
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"NATS", "ADMIN", "HOOK"} {
-				port, err := freePort()
+				port, err := ports.free()
 				if err != nil {
 					return err
 				}
@@ -73,6 +78,8 @@ func TestScripts(t *testing.T) {
 			"wait-ready":    waitReady,
 			"wait-settled":  waitSettledTo,
 			"wait-attempts": waitAttempts,
+			"wait-letters":  waitLetters,
+			"wait-health":   waitHealth,
 			"raw-publish":   rawPublish,
 		},
 	})
@@ -88,13 +95,33 @@ func withoutLineEnd(dir string) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(dir, "exact.json"), bytes.TrimSuffix(body, []byte("\n")), 0o600))
 }
 
-func freePort() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// ports gives away each port once. They lie below those that the system gives to
+// connections, of which one may be taken between being found free and being used,
+// and between those that webhooks are not sent to.
+type ports struct{ last atomic.Uint32 }
+
+const (
+	lowestPort = 16_000
+	portCount  = 10_000
+)
+
+// newPorts begins elsewhere in every process: tests of several run side by side.
+func newPorts() *ports {
+	p := &ports{}
+	p.last.Store(rand.Uint32N(portCount)) //nolint:gosec // no secret
+	return p
+}
+
+func (p *ports) free() (string, error) {
+	for range portCount {
+		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+p.last.Add(1)%portCount)
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+		if err != nil {
+			continue // somebody else's
+		}
+		return address, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("no port is free")
 }
 
 // patience is how long a script waits for what a process in its background
@@ -170,6 +197,43 @@ func waitAttempts(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("the delivery log does not hold %s attempts after %s", args[1], patience)
+}
+
+// waitLetters waits until there are so many dead letters.
+func waitLetters(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		tally, err := deadletters.New(js, events.Names{}).Count(context.Background(), deadletters.Filter{})
+		ts.Check(err)
+		if fmt.Sprint(tally.Letters) == args[1] {
+			return
+		}
+	}
+	ts.Fatalf("there are not %s dead letters after %s", args[1], patience)
+}
+
+// waitHealth waits until something is known of a survey's endpoint: failing,
+// disabled, or owed; negated, until it is not.
+func waitHealth(ts *testscript.TestScript, neg bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		r, _, err := health.Look(context.Background(), js, events.Names{}, events.Survey(args[1]))
+		ts.Check(err)
+		if is := map[string]bool{"failing": r.Failing(), "disabled": r.Disabled != nil, "owed": r.OwedFrom != 0}; is[args[2]] != neg {
+			return
+		}
+	}
+	ts.Fatalf("survey %s is not as it should be (%s, negated: %v) after %s", args[1], args[2], neg, patience)
+}
+
+func scriptJetStream(ts *testscript.TestScript, address string) (js jetstream.JetStream, end func()) {
+	nc, err := nats.Connect("nats://" + address)
+	ts.Check(err)
+	js, err = jetstream.New(nc)
+	ts.Check(err)
+	return js, nc.Close
 }
 
 // waitSettledTo waits until the service has settled every event up to a sequence.

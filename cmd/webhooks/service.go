@@ -356,7 +356,8 @@ func replicaName() string {
 func (v *service) openConsumer(context.Context) error {
 	v.consumer = consumer.New(v.js, v.store, v.client, consumer.Options{
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
-		Replica: replicaName(), Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
+		DisableAfter: v.settings.Delivery.DisableAfter,
+		Replica:      replicaName(), Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
 	})
 	v.ready.Store(v.consumer)
 	return nil

@@ -41,7 +41,7 @@ func (o *ownersServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func testSettings(dir string) config.Settings {
 	return config.Settings{
 		Embedded: config.EmbeddedSettings{DataDir: dir, MaxStore: 1 << 30},
-		Delivery: config.DeliverySettings{MaxInFlight: 200, AckWait: 30 * time.Second, EventMaxBytes: events.MaxBytes, AllowInsecure: true},
+		Delivery: config.DeliverySettings{MaxInFlight: 200, AckWait: 30 * time.Second, DisableAfter: 5 * 24 * time.Hour, EventMaxBytes: events.MaxBytes, AllowInsecure: true},
 	}
 }
 

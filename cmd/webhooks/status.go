@@ -17,8 +17,9 @@ import (
 
 type statusCommand struct {
 	connection `embed:""`
-	Admin      string `name:"admin-listen" env:"WEBHOOKS_ADMIN_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Admin address of the replica on this machine, to ask it too (default: ${default}); empty asks none."`
-	JSON       bool   `name:"json" help:"Print JSON."`
+	Admin      string        `name:"admin-listen" env:"WEBHOOKS_ADMIN_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Admin address of the replica on this machine, to ask it too (default: ${default}); empty asks none."`
+	Sample     time.Duration `name:"sample" default:"1s" placeholder:"DURATION" help:"How long to watch the rate (default: ${default}); 0 means not at all."`
+	JSON       bool          `name:"json" help:"Print JSON."`
 }
 
 // Run shows how things stand, and fails when a person is needed.
@@ -35,10 +36,13 @@ func (c *statusCommand) Run(w *world) error {
 		return err
 	}
 	v.Replica = c.ask(ctx)
+	if v.Rate, err = s.rate(w.ctx, c.Sample); err != nil {
+		return err
+	}
 	if c.JSON {
 		err = w.printJSON(v)
 	} else {
-		v.print(w)
+		v.print(w, time.Now())
 	}
 	if v.alarm != nil {
 		return errors.Join(err, v.alarm)
@@ -59,6 +63,11 @@ type statusView struct {
 	Endpoints int           `json:"endpoints"`
 	Alarm     string        `json:"alarm,omitempty"`
 	Replica   *replicaState `json:"replica,omitempty"` // the one on this machine, when it answers
+	Rate      *rateView     `json:"rate,omitempty"`    // nil when it was not watched, or there is no live consumer
+	Waiting   waitingView   `json:"waiting"`
+	Unwell    unwellView    `json:"unwell_endpoints"`
+	Letters   uint64        `json:"dead_letters"`
+	Fleet     fleetView     `json:"fleet"`
 
 	alarm *mark.Alarm
 }
@@ -99,8 +108,10 @@ func (s *session) status(ctx context.Context) (statusView, error) {
 	if err != nil {
 		return v, err
 	}
-	v.Endpoints, err = countKeys(ctx, kv)
-	return v, err
+	if v.Endpoints, err = countKeys(ctx, kv); err != nil {
+		return v, err
+	}
+	return v, s.around(ctx, &v)
 }
 
 // countKeys counts what is there: a bucket's own count includes earlier
@@ -143,7 +154,7 @@ func (c *statusCommand) ask(ctx context.Context) *replicaState {
 	return r
 }
 
-func (v statusView) print(w *world) {
+func (v statusView) print(w *world, now time.Time) {
 	w.printf("%-12s %s\n", "NATS", v.Server)
 	w.printf("%-12s %d stored, sequences %d to %d\n", "events", v.Stored, v.First, v.Last)
 	if v.Consumer {
@@ -151,9 +162,17 @@ func (v statusView) print(w *world) {
 	} else {
 		w.printf("%-12s the live consumer does not exist; it is made when the service starts\n", "delivery")
 	}
-	w.printf("%-12s %d\n", "endpoints", v.Endpoints)
+	if v.Rate != nil {
+		w.printf("%-12s %s\n", "rate", v.Rate)
+	}
+	w.printf("%-12s %s\n", "waiting", v.Waiting.words(now))
+	w.printf("%-12s %d%s\n", "endpoints", v.Endpoints, v.Unwell)
+	w.printf("%-12s %d\n", "dead letters", v.Letters)
+	for _, line := range v.Fleet.lines(now) {
+		w.printf("%-12s %s\n", line.name, line.value)
+	}
 	if r := v.Replica; r != nil {
-		w.printf("%-12s %s at %s\n", "replica", r.Status, r.Address)
+		w.printf("%-12s %s at %s\n", "here", r.Status, r.Address)
 		for _, line := range append([]string{r.Reason, r.Do}, r.Warnings...) {
 			if line != "" {
 				w.printf("%-12s %s\n", "", line)

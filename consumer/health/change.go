@@ -66,12 +66,14 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 }
 
 // Owe promises to bring every event from a sequence on, published before until,
-// into the lane. What is promised already stays promised, as far as the event
-// stream still has it: first is its first sequence. It returns the promise as it
+// into the lane. One that stands is only prolonged: what was before it has been
+// brought, or a person has waived it. That of a disabled endpoint reaches back to
+// from. first is the event stream's first sequence: nothing before can be promised.
+// It returns the promise as it
 // certainly stands; after an error nothing is certain.
 func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time, first uint64) (Record, error) {
 	return b.write(ctx, survey, func(r *Record) {
-		if r.OwedFrom == 0 || from < r.OwedFrom {
+		if r.OwedFrom == 0 || r.Disabled != nil && from < r.OwedFrom {
 			r.OwedFrom = from
 		}
 		r.OwedFrom = max(r.OwedFrom, first)

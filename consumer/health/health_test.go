@@ -52,6 +52,12 @@ func open(t *testing.T, js jetstream.JetStream) *Board {
 	return b
 }
 
+func owe(t *testing.T, b *Board, survey events.Survey, from uint64, until time.Time) {
+	t.Helper()
+	_, err := b.Owe(t.Context(), survey, from, until, 1)
+	must(t, err)
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -168,14 +174,8 @@ func TestAPromiseStandsUntilAllOfItIsBrought(t *testing.T) {
 		defer b.Close()
 		began := time.Now()
 		must(t, b.Failed(t.Context(), "s1", Failure{At: began, Reason: "5xx"}))
-		{
-			_, err := b.Owe(t.Context(), "s1", 100, began.Add(time.Minute), 1)
-			must(t, err)
-		}
-		{
-			_, err := b.Owe(t.Context(), "s1", 200, began.Add(2*time.Minute), 1)
-			must(t, err)
-		}
+		owe(t, b, "s1", 100, began.Add(time.Minute))
+		owe(t, b, "s1", 200, began.Add(2*time.Minute))
 		must(t, b.Works(t.Context(), "s1", time.Time{}))
 		r, _ := b.Of("s1")
 		if r.Failing() || r.OwedFrom != 100 || !r.OwedUntil.Equal(began.Add(2*time.Minute)) {

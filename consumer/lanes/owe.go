@@ -51,10 +51,7 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("events could not be promised for later; they go on being parked")
 		return
 	}
-	from := l.seen + 1
-	if l.disabled && r.From != 0 {
-		from = max(r.From, state.first)
-	}
+	from := l.promiseFrom(r, state.first)
 	s.o.missed(l.survey, r, state)
 	s.note(ctx, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC(), state.first)
@@ -78,6 +75,15 @@ func (o *Owner) missed(survey events.Survey, r health.Record, state history) {
 	}
 	o.o.Log.Error().Str("survey", string(survey)).Uint64("from", r.OwedFrom).Uint64("to", state.first-1).
 		Msg("the event stream has dropped these sequences, and this survey's events among them, before they could be sent; keep more history, or enable its endpoint sooner")
+}
+
+// promiseFrom is where a promise begins: with what the lane has not seen; with
+// all that was not delivered, once nothing is.
+func (l *lane) promiseFrom(r health.Record, first uint64) uint64 {
+	if l.disabled && r.From != 0 {
+		return max(r.From, first)
+	}
+	return l.seen + 1
 }
 
 // full says whether a lane holds as much as it may.

@@ -34,3 +34,17 @@ func Filters(stream jetstream.StreamConfig, ours []string) []string {
 	}
 	return slices.Sorted(slices.Values(ours))
 }
+
+// Within returns those of our subjects that a stream can hold, and says whether
+// anything of ours is there to be read. No subjects at all mean everything.
+func Within(stream jetstream.StreamConfig, ours []string) (filters []string, some bool) {
+	if len(ours) == 0 {
+		return nil, true
+	}
+	for _, o := range ours {
+		if slices.ContainsFunc(stream.Subjects, func(theirs string) bool { return Covers(theirs, o) }) {
+			filters = append(filters, o)
+		}
+	}
+	return filters, len(filters) > 0
+}

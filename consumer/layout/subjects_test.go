@@ -44,3 +44,20 @@ func TestAFilterIsSetOnlyWhereTheStreamHoldsMoreThanOurs(t *testing.T) {
 		}
 	}
 }
+
+func TestASearchKeepsToWhatTheStreamCanHold(t *testing.T) {
+	for name, c := range map[string]struct {
+		stream, ours, want []string
+		some               bool
+	}{
+		"everything":  {[]string{"a.*"}, nil, nil, true},
+		"all of ours": {[]string{"a", "a.*"}, []string{"a", "a.s1"}, []string{"a", "a.s1"}, true},
+		"a part":      {[]string{"a.*"}, []string{"a", "a.s1"}, []string{"a.s1"}, true},
+		"nothing":     {[]string{"b.>"}, []string{"a", "a.s1"}, nil, false},
+	} {
+		got, some := Within(jetstream.StreamConfig{Subjects: c.stream}, c.ours)
+		if diff := cmp.Diff(c.want, got); diff != "" || some != c.some {
+			t.Errorf("%s: %v (-want +got):\n%s", name, some, diff)
+		}
+	}
+}

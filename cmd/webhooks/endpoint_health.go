@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/events"
+)
+
+// healthLine is one thing to say about an endpoint's health.
+type healthLine struct{ name, value string }
+
+// healthLines says what is known of an endpoint in a revision; nothing when it is
+// well.
+func healthLines(r health.Record, revision uint64, now time.Time) (lines []healthLine) {
+	say := func(name, format string, args ...any) {
+		lines = append(lines, healthLine{name, fmt.Sprintf(format, args...)})
+	}
+	if r.Disabled != nil {
+		name := "disabled"
+		if !r.DisabledAt(revision) {
+			name = "was disabled" // its lane's owner has not seen the change yet
+		}
+		say(name, "%s, by %s: %s", ago(r.Disabled.At, now), byWhom(r.Disabled.By), r.Disabled.Why)
+	}
+	if r.Failing() {
+		say("failing", "since %s, failed %s, last: %s", ago(r.Since, now), count(r.Failures, "time"), r.Reason)
+		say("last failure", "%s", ago(r.LastFailure, now))
+	}
+	if r.Failing() && !r.NextProbe.IsZero() {
+		say("next probe", "%s", ahead(r.NextProbe, now))
+	}
+	if !r.Recovered.IsZero() {
+		say("works again", "since %s; events of before still wait", ago(r.Recovered, now))
+	}
+	if r.OwedFrom != 0 {
+		say("owed", "from sequence %d on: what is published before %s is brought into its lane from the event stream", r.OwedFrom, shortTime(r.OwedUntil))
+	}
+	return lines
+}
+
+// unwell are the records of all endpoints with which something is wrong.
+func (s *session) unwell(ctx context.Context) (map[events.Survey]health.Record, error) {
+	found := map[events.Survey]health.Record{}
+	for e, err := range health.List(ctx, s.js, s.names) {
+		if err != nil {
+			return nil, err
+		}
+		found[e.Survey] = e.Record
+	}
+	return found, nil
+}
+
+// byWhom says who disabled an endpoint.
+func byWhom(by string) string {
+	switch by {
+	case health.ByEndpoint:
+		return "the endpoint itself"
+	case health.ByService:
+		return "the service"
+	default:
+		return by // a newer version's
+	}
+}

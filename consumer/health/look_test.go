@@ -1,0 +1,70 @@
+package health
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/events"
+)
+
+func TestWhoOnlyLooksSeesWhatTheReplicasKnow(t *testing.T) {
+	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		b := open(t, js)
+		defer b.Close()
+		must(t, b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "timeout"}))
+		owe(t, b, "s2", 7, time.Now().Add(time.Minute))
+		owe(t, b, "gone", 7, time.Now().Add(time.Minute))
+		must(t, b.Forget(t.Context(), "gone"))
+		kv, err := js.KeyValue(t.Context(), events.Names{}.Health())
+		must(t, err)
+		_, err = kv.Put(t.Context(), "newer", []byte(`{"format":"2"}`))
+		must(t, err)
+		found := map[events.Survey]Record{}
+		for e, err := range List(t.Context(), js, events.Names{}) {
+			must(t, err)
+			found[e.Survey] = e.Record
+		}
+		if len(found) != 2 || found["s1"].Reason != "timeout" || found["s2"].OwedFrom != 7 {
+			t.Errorf("the list is %+v", found)
+		}
+		for _, err := range List(t.Context(), js, events.Names{}) {
+			must(t, err)
+			break // and the watch ends
+		}
+		for survey, want := range map[events.Survey]bool{"s1": true, "s2": true, "gone": false, "newer": false, "other": false} {
+			r, known, err := Look(t.Context(), js, events.Names{}, survey)
+			if err != nil || known != want || r != found[survey] {
+				t.Errorf("a look at %s: %+v, %v, %v", survey, r, known, err)
+			}
+		}
+	})
+}
+
+func TestWhatIsWaivedStaysWaivedAndLaterEventsStayPromised(t *testing.T) {
+	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		b := open(t, js)
+		defer b.Close()
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.Names{}.Stream(), Subjects: events.Names{}.Subjects()})
+		must(t, err)
+		if owed, err := Waive(t.Context(), js, events.Names{}, "s1", 10); err != nil || owed {
+			t.Errorf("nothing was owed, and is waived: %v, %v", owed, err)
+		}
+		must(t, b.Disable(t.Context(), "s1", Disabled{At: time.Now(), By: ByService, Why: "it failed", Revision: 3}, "5xx"))
+		until := time.Now().Add(time.Minute)
+		owe(t, b, "s1", 1, until)
+		if owed, err := Waive(t.Context(), js, events.Names{}, "s1", 10); err != nil || !owed {
+			t.Errorf("what was owed is not waived: %v, %v", owed, err)
+		}
+		r, _, err := Look(t.Context(), js, events.Names{}, "s1")
+		must(t, err)
+		if r.OwedFrom != 10 || r.From != 10 || !r.OwedUntil.Equal(until) || r.Disabled == nil {
+			t.Errorf("the record is %+v", r)
+		}
+		if owed, err := Waive(t.Context(), js, events.Names{}, "s1", 10); err != nil || owed {
+			t.Errorf("waived twice: %v, %v", owed, err)
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package leases
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// Picture is who lives and who holds what, at one moment.
+type Picture struct {
+	Replicas []Replica       // in the order of their announcements
+	Holders  map[int]Holding // shard -> who holds it; a shard that is not there is nobody's
+}
+
+// Free are the shards that nobody holds, in order.
+func (p Picture) Free(names events.Names) (free []int) {
+	for shard := range names.ShardCount() {
+		if _, held := p.Holders[shard]; !held {
+			free = append(free, shard)
+		}
+	}
+	return free
+}
+
+// Held is how many shards a replica holds.
+func (p Picture) Held(replica string) (n int) {
+	for _, h := range p.Holders {
+		if h.Replica == replica {
+			n++
+		}
+	}
+	return n
+}
+
+// Look reads the picture from the buckets, once.
+func Look(ctx context.Context, js jetstream.JetStream, names events.Names) (Picture, error) {
+	p := Picture{Holders: map[int]Holding{}}
+	err := each(ctx, js, names.Replicas(), func(e jetstream.KeyValueEntry) {
+		r := Replica{}
+		if json.Unmarshal(e.Value(), &r) != nil || r.ID == "" {
+			r = Replica{ID: e.Key()} // a newer version's: it lives all the same
+		}
+		p.Replicas = append(p.Replicas, r)
+	})
+	if err != nil {
+		return p, err
+	}
+	err = each(ctx, js, names.Leases(), func(e jetstream.KeyValueEntry) {
+		var shard int
+		if _, err := fmt.Sscanf(e.Key(), "%d", &shard); err != nil {
+			return
+		}
+		h := Holding{}
+		_ = json.Unmarshal(e.Value(), &h) // somebody's it is anyway
+		p.Holders[shard] = h
+	})
+	return p, err
+}
+
+// each gives what is in a bucket now.
+func each(ctx context.Context, js jetstream.JetStream, bucket string, do func(jetstream.KeyValueEntry)) error {
+	kv, err := js.KeyValue(ctx, bucket)
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", bucket, err)
+	}
+	watching, stop := context.WithCancel(ctx)
+	w, err := kv.WatchAll(watching, jetstream.IgnoreDeletes())
+	if err != nil {
+		stop()
+		return fmt.Errorf("read bucket %s: %w", bucket, err)
+	}
+	defer func() {
+		stop()
+		for range w.Updates() { // the watch may be waiting to write
+		}
+	}()
+	for e := range w.Updates() {
+		if e == nil {
+			return nil // all that was there
+		}
+		do(e)
+	}
+	return errors.Join(ctx.Err(), fmt.Errorf("read bucket %s: the watch was closed", bucket))
+}

@@ -1,0 +1,201 @@
+package walk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/layout"
+)
+
+const (
+	headPage   = 512              // messages asked for at once without their bodies
+	bodyPage   = 32               // and with them: 32 MiB of the largest events at most
+	idle       = 30 * time.Second // the server forgets a reader that vanished
+	answerTime = 5 * time.Second  // how long the reader's end is waited for
+	sizeField  = "Nats-Msg-Size"  // the body's length, on a message sent without its body
+)
+
+// Options say what is read. The zero value of each field reads everything.
+type Options struct {
+	Subjects []string // only these; those the stream cannot hold are left out, and when none is left nothing is read
+	From     uint64   // from this sequence on
+	Bodies   bool     // with bodies; else headers alone
+}
+
+// Message is one message of the stream.
+type Message struct {
+	Subject  string
+	Sequence uint64
+	Time     time.Time // when it was stored, by the server's clock
+	Header   nats.Header
+	Body     []byte // nil unless bodies are wanted
+	Left     uint64 // messages that are meant and follow this one, as far as the server knows
+}
+
+// Size is the length of the body, also where the body was not asked for.
+func (m Message) Size() int64 {
+	if m.Body != nil {
+		return int64(len(m.Body))
+	}
+	var n int64
+	_, _ = fmt.Sscan(m.Header.Get(sizeField), &n)
+	return n
+}
+
+// Stream gives the messages that are meant, in their order. An error is the last
+// thing given.
+func Stream(ctx context.Context, js jetstream.JetStream, name string, o Options) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		w := &walker{js: js, name: name, o: o, next: o.From}
+		for {
+			before := w.next
+			err := w.pass(ctx, func(m Message) bool { return yield(m, nil) })
+			switch {
+			case err == nil, errors.Is(err, errEnough):
+				return
+			case ctx.Err() != nil:
+				yield(Message{}, context.Cause(ctx))
+				return
+			case w.next == before:
+				yield(Message{}, fmt.Errorf("read stream %s: %w", name, err))
+				return
+			}
+		}
+	}
+}
+
+// errEnough says that nobody wants more, errCut that messages were on their way
+// and did not come.
+var (
+	errEnough = errors.New("enough")
+	errCut    = errors.New("the connection was lost in between")
+)
+
+// walker is one walk, through as many readers as it takes.
+type walker struct {
+	js   jetstream.JetStream
+	name string
+	o    Options
+	next uint64 // where the next reader begins; 0 means the first message
+	end  uint64 // the last sequence wanted; set by the first pass
+}
+
+// pass reads until the end, and says why when it broke off before.
+func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
+	stream, err := w.js.Stream(ctx, w.name)
+	if err != nil {
+		return err
+	}
+	if w.end == 0 {
+		w.end = stream.CachedInfo().State.LastSeq
+	}
+	filters, some := layout.Within(stream.CachedInfo().Config, w.o.Subjects)
+	if !some || w.next > w.end {
+		return nil
+	}
+	reader, err := stream.CreateConsumer(ctx, w.config(filters))
+	if err != nil {
+		return err
+	}
+	defer func() { // best effort: an idle reader is forgotten anyway
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+		defer cancel()
+		_ = stream.DeleteConsumer(ctx, reader.CachedInfo().Name)
+	}()
+	if reader.CachedInfo().NumPending == 0 {
+		return nil
+	}
+	for read := uint64(0); ; {
+		if err := w.page(ctx, reader, &read, give); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *walker) config(filters []string) jetstream.ConsumerConfig {
+	cfg := jetstream.ConsumerConfig{
+		Description: "reads once, for a person's question", AckPolicy: jetstream.AckNonePolicy, FilterSubjects: filters,
+		HeadersOnly: !w.o.Bodies, MemoryStorage: true, Replicas: 1, InactiveThreshold: idle,
+	}
+	if w.next > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.next
+	}
+	return cfg
+}
+
+// page gives one page; errEnough says that it was the last.
+func (w *walker) page(ctx context.Context, reader jetstream.Consumer, read *uint64, give func(Message) bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	size := headPage
+	if w.o.Bodies {
+		size = bodyPage
+	}
+	batch, err := reader.FetchNoWait(size)
+	if err != nil {
+		return err
+	}
+	before := *read
+	for msg := range batch.Messages() {
+		if err == nil { // what is left of a page has to be taken, for its goroutine to end
+			err = w.one(msg, read, give)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case batch.Error() != nil:
+		return batch.Error()
+	case *read == before:
+		return silent(ctx, reader, *read)
+	default:
+		return nil
+	}
+}
+
+// one gives one message.
+func (w *walker) one(msg jetstream.Msg, read *uint64, give func(Message) bool) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	if *read++; meta.Sequence.Consumer != *read {
+		return errCut
+	}
+	seq := meta.Sequence.Stream
+	if seq > w.end {
+		return errEnough
+	}
+	w.next = seq + 1
+	m := Message{Subject: msg.Subject(), Sequence: seq, Time: meta.Timestamp, Header: msg.Headers(), Left: meta.NumPending}
+	if w.o.Bodies {
+		m.Body = msg.Data()
+	}
+	if !give(m) || meta.NumPending == 0 || seq == w.end {
+		return errEnough
+	}
+	return nil
+}
+
+// silent tells an end, where the last messages were removed meanwhile, from
+// messages that did not come.
+func silent(ctx context.Context, reader jetstream.Consumer, read uint64) error {
+	info, err := reader.Info(ctx)
+	switch {
+	case err != nil:
+		return err
+	case info.Delivered.Consumer > read:
+		return errCut
+	case info.NumPending > 0:
+		return errors.New("the server does not answer")
+	default:
+		return errEnough
+	}
+}
