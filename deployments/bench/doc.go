@@ -10,7 +10,7 @@
 // the consumer a team would write instead: a goroutine a message, a well-set
 // transport, five seconds of time-out, NakWithDelay for what failed.
 //
-//	go run ./deployments/bench isolation               the isolation table, about an hour
+//	go run ./deployments/bench isolation               the isolation table, about 40 minutes
 //	go run ./deployments/bench isolation --warm 2s --measure 3s --rounds 1 --only quiet,1+1
 //	go run ./deployments/bench memory                  10,000 lanes, 1,000,000 waiting events
 //

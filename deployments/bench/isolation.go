@@ -26,6 +26,7 @@ type isolationCommand struct {
 	Plain    bool          `default:"true" negatable:"" help:"Run the plain consumer beside."`
 	Markdown string        `placeholder:"FILE" help:"Write the table as Markdown."`
 	JSON     string        `placeholder:"FILE" help:"Write the raw numbers."`
+	Keep     bool          `help:"Keep the temporary folders, with every process' log."`
 }
 
 // outcome is one run of one scenario. Durations are in milliseconds, memory in
@@ -122,7 +123,7 @@ func (c *isolationCommand) outcomes(ctx context.Context, bin string) (all []outc
 
 // one runs one scenario with one consumer.
 func (c *isolationCommand) one(ctx context.Context, bin string, s scenario, consumer string, round int) (o outcome, err error) {
-	g, err := openRig(ctx, bin, c.Sync, s)
+	g, err := openRig(ctx, setup{bin, c.Sync, c.Keep}, s)
 	if err != nil {
 		return o, err
 	}

@@ -27,13 +27,19 @@ const sharedSecret = "benchmark"
 // eventStream is where events are published.
 var eventStream = layout.Layout{}.Names.Stream()
 
+// setup is what all rigs of a command have in common.
+type setup struct {
+	bin  string // where the programs are
+	sync string // sync_interval of NATS
+	keep bool   // the folders, for who wants to read the logs
+}
+
 // rig is one deployment in a temporary folder: its own NATS, its own receiver and
 // one consumer, so that no run inherits anything of the one before.
 type rig struct {
-	s    scenario
-	dir  string
-	bin  string
-	sync string // sync_interval of NATS
+	setup
+	s   scenario
+	dir string
 
 	url      string // of NATS
 	nats     *process
@@ -46,12 +52,12 @@ type rig struct {
 }
 
 // openRig starts NATS and the receiver. The rig is to be closed.
-func openRig(ctx context.Context, bin, sync string, s scenario) (*rig, error) {
+func openRig(ctx context.Context, o setup, s scenario) (*rig, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
-	g := &rig{s: s, dir: dir, bin: bin, sync: sync}
+	g := &rig{setup: o, s: s, dir: dir}
 	for _, step := range []func(context.Context) error{g.startNATS, g.startReceiver, g.makeStream} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", s.Name, err), g.close())
@@ -71,7 +77,12 @@ func (g *rig) close() error {
 			errs = append(errs, p.stop())
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(g.dir))...)
+	if g.keep {
+		fmt.Fprintln(os.Stderr, "kept:", g.dir)
+	} else {
+		errs = append(errs, os.RemoveAll(g.dir))
+	}
+	return errors.Join(errs...)
 }
 
 func (g *rig) path(name string) string { return filepath.Join(g.dir, name) }

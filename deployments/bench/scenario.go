@@ -31,7 +31,7 @@ type scenario struct {
 	Surveys int
 	Hanging int
 	Failing int
-	OneHost bool    // the hanging ones are all on one host; otherwise each failing one is on its own
+	OneHost bool    // those that hang or fail are all on one host; otherwise each failing one is on its own
 	Loud    int     // the last survey gets so many times as much as each other; 0 means as much
 	Limit   float64 // the healthy p99 may be so many times the quiet one
 	Backlog bool    // not paced: everything is there before the consumer starts
@@ -95,7 +95,12 @@ func (s scenario) kind(survey int) kind {
 }
 
 // hosts is how many the receiver opens; host says on which of them a survey is.
-func (s scenario) hosts() int { return healthyHosts + s.Hanging + s.Failing }
+func (s scenario) hosts() int {
+	if s.OneHost {
+		return healthyHosts + 1
+	}
+	return healthyHosts + s.Hanging + s.Failing
+}
 
 func (s scenario) host(survey int) int {
 	switch {
