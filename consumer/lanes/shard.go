@@ -127,6 +127,9 @@ func (s *shard) untilNext() time.Duration {
 
 // take adds what the feed brought to its lane.
 func (s *shard) take(ctx context.Context, f fed) {
+	if f.caughtUp && s.read {
+		return // every event is the last one for a moment: looking at all lanes each time would cost more than all else
+	}
 	if f.caughtUp {
 		s.read = true
 		s.adopt(ctx)
