@@ -110,6 +110,9 @@ func (s *shard) background(do func() (then func())) {
 
 // untilNext is how long nothing is to be done by time alone.
 func (s *shard) untilNext() time.Duration {
+	if !s.read {
+		return time.Hour // nothing is started before; what is due would be looked at every millisecond
+	}
 	if s.starved {
 		return starvedFor
 	}
@@ -143,7 +146,9 @@ func (s *shard) take(ctx context.Context, f fed) {
 	case !f.foreign && !l.add(f.entry):
 		l.redundant(f.entry.seq, time.Now())
 	}
-	s.tend(ctx, l)
+	if s.read {
+		s.tend(ctx, l)
+	}
 }
 
 func (s *shard) lane(survey events.Survey) *lane {
