@@ -11,10 +11,11 @@ import (
 type arrivals struct {
 	s       scenario
 	began   time.Time
-	times   []atomic.Uint32 // by event: how often it came
-	latency []atomic.Int64  // by event, from publication to first arrival; healthy ones
-	at      []atomic.Int64  // by event, when it came first, in ns since began; healthy ones
-	seconds [3600]atomic.Uint32
+	times   []atomic.Uint32     // by event: how often it came
+	latency []atomic.Int64      // by event, from publication to first arrival; healthy ones
+	at      []atomic.Int64      // by event, when it came first, in ns since began; healthy ones
+	seconds [3600]atomic.Uint32 // requests in each second since began
+	refused [3600]atomic.Uint32 // of them, those that failed
 
 	healthy, failing atomic.Int64 // see count
 
@@ -42,6 +43,9 @@ func newArrivals(s scenario) *arrivals {
 func (a *arrivals) add(now time.Time, survey int, k kind, body []byte) error {
 	if i := int(now.Sub(a.began).Seconds()); i < len(a.seconds) {
 		a.seconds[i].Add(1)
+		if k != healthy {
+			a.refused[i].Add(1)
+		}
 	}
 	if k != healthy {
 		a.failing.Add(1)
@@ -104,6 +108,7 @@ type tally struct {
 	FailingTimes    []int // likewise, by endpoint, ascending
 
 	Seconds []uint32       // requests in each second since the receiver began
+	Refused []uint32       // of them, those that failed
 	Began   time.Time      // the first of them
 	Mended  map[int]mended // by survey
 }
@@ -122,7 +127,7 @@ func (a *arrivals) sum(now time.Time) tally {
 		t.FailingMost = t.FailingTimes[n-1]
 	}
 	for i := range min(int(now.Sub(a.began).Seconds())+1, len(a.seconds)) {
-		t.Seconds = append(t.Seconds, a.seconds[i].Load())
+		t.Seconds, t.Refused = append(t.Seconds, a.seconds[i].Load()), append(t.Refused, a.refused[i].Load())
 	}
 	t.Mended = map[int]mended{}
 	for s, m := range a.mended {
