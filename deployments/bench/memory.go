@@ -31,7 +31,7 @@ type memoryCommand struct {
 const (
 	mostGrowth = 64.0        // MiB
 	mostResume = 5.0         // seconds after the lease can be had
-	mostBurst  = 64*5 + 64*5 // requests in one second: the burst and the pace that every shard is allowed, and nothing drains
+	mostBurst  = 64*5 + 64*5 // requests to dead endpoints in one second: the burst and the pace that 64 shards are allowed
 )
 
 // footprint is what the service and NATS have in memory, in MiB.
@@ -47,7 +47,8 @@ type restart struct {
 	Ready   float64 // from the start of the new one until it was ready
 	Resumed float64 // from when the leases could be had and the process was there until every shard had delivered
 	Drained float64 // and until everything that waited for the mended endpoints was delivered
-	Most    uint32  // requests in one second, in the half minute behind it
+	Missing int     // shards that had not within minutes; those above are of the others
+	Most    uint32  // requests to dead endpoints in one second, until half a minute behind it
 	Memory  footprint
 }
 
@@ -222,9 +223,9 @@ func (r memoryReport) text() string {
 	for _, one := range r.Restarts {
 		line("after "+one.How, one.Memory)
 	}
-	s += "\n| restart by | leases free s | ready s | every shard delivers s | mended lanes drained s | most requests in a second |\n|---|---|---|---|---|---|\n"
+	s += fmt.Sprintf("\n| restart by | leases free s | ready s | every shard delivers s | mended lanes drained s | not within %s | most to dead ones in a second |\n|---|---|---|---|---|---|---|\n", resumeWithin)
 	for _, one := range r.Restarts {
-		s += fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.2f | %d |\n", one.How, one.Free, one.Ready, one.Resumed, one.Drained, one.Most)
+		s += fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.2f | %d | %d |\n", one.How, one.Free, one.Ready, one.Resumed, one.Drained, one.Missing, one.Most)
 	}
 	for said, n := range r.Said {
 		s += fmt.Sprintf("\nThe service said %d times: %s\n", n, said)
@@ -239,6 +240,12 @@ func (r memoryReport) verdict() error {
 		errs = append(errs, fmt.Errorf("memory: the service grew by %.1f MiB, at most %.0f are allowed", grown, mostGrowth))
 	}
 	for _, one := range r.Restarts {
+		if one.Missing > 0 {
+			errs = append(errs, fmt.Errorf("%s: %d shards had not delivered what waited within %s", one.How, one.Missing, resumeWithin))
+		}
+		if one.Most > mostBurst {
+			errs = append(errs, fmt.Errorf("%s: %d requests to dead endpoints in one second, at most %d are allowed", one.How, one.Most, mostBurst))
+		}
 		if one.Resumed > mostResume {
 			errs = append(errs, fmt.Errorf("%s: the last shard delivered after %.1f s, at most %.0f are allowed", one.How, one.Resumed, mostResume))
 		}
