@@ -46,8 +46,9 @@ func TestAnEndpointDeadForHoursIsLeftAloneAndThenDrainsAtLiveSpeed(t *testing.T)
 		if r, _ := w.health("dead"); r.OwedFrom == 0 {
 			t.Errorf("nothing is owed although the lane holds %d of %d: %+v", w.laneMost, n, r)
 		}
-		first, probes := requestsUntil(dead, began.Add(firstMoments)), 0
-		if probes = len(dead.seen()) - first; probes > mostProbes {
+		first := requestsUntil(dead, began.Add(firstMoments))
+		probes := len(dead.seen()) - first
+		if probes > mostProbes {
 			t.Errorf("%d probes in six hours, want at most %d", probes, mostProbes)
 		}
 		dead.follows(answer{status: 200, after: recoveryAnswer})

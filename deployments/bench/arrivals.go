@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -129,10 +130,7 @@ func (a *arrivals) sum(now time.Time) tally {
 	for i := range min(int(now.Sub(a.began).Seconds())+1, len(a.seconds)) {
 		t.Seconds, t.Refused = append(t.Seconds, a.seconds[i].Load()), append(t.Refused, a.refused[i].Load())
 	}
-	t.Mended = map[int]mended{}
-	for s, m := range a.mended {
-		t.Mended[s] = m
-	}
+	t.Mended = maps.Clone(a.mended)
 	return t
 }
 

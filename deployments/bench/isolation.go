@@ -50,14 +50,11 @@ type outcome struct {
 
 // Run runs the scenarios and prints the table.
 func (c *isolationCommand) Run(ctx context.Context) error {
-	bin, err := os.MkdirTemp("", "bench-programs-")
+	bin, err := programs(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(bin)
-	if err := build(ctx, bin); err != nil {
-		return err
-	}
+	defer func() { _ = os.RemoveAll(bin) }()
 	all, err := c.outcomes(ctx, bin)
 	if err != nil {
 		return err
@@ -138,13 +135,12 @@ func (c *isolationCommand) one(ctx context.Context, bin string, s scenario, cons
 
 // run is one run on its rig.
 type run struct {
-	g      *rig
-	grace  time.Duration
-	o      outcome
-	began  time.Time // when events began to count
-	first  [2]usage  // of the consumer and NATS, then
-	early  int64     // requests to failing endpoints until then
-	sample chan float64
+	g     *rig
+	grace time.Duration
+	o     outcome
+	began time.Time // when events began to count
+	first [2]usage  // of the consumer and NATS, then
+	early int64     // requests to failing endpoints until then
 }
 
 func (r *run) run(ctx context.Context) error {

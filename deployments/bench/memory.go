@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -64,14 +66,11 @@ type memoryReport struct {
 // Run fills the lanes, restarts the service in two ways, and prints what came of
 // it.
 func (c *memoryCommand) Run(ctx context.Context) (err error) {
-	bin, err := os.MkdirTemp("", "bench-programs-")
+	bin, err := programs(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(bin)
-	if err := build(ctx, bin); err != nil {
-		return err
-	}
+	defer func() { _ = os.RemoveAll(bin) }()
 	s := scenario{Name: "memory", Surveys: c.Lanes, Failing: c.Lanes, OneHost: true}
 	g, err := openRig(ctx, setup{bin, c.Sync, c.Keep}, s)
 	if err != nil {
@@ -213,24 +212,29 @@ func (r memoryReport) text() string {
 	if gogc == "" {
 		gogc = "100 (the default)"
 	}
-	s := fmt.Sprintf("%d lanes, %d waiting events; GOGC %s; %s/%s, %d CPUs.\n\n", r.Lanes, r.Events, gogc, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	s += "| | service RSS MiB | most | growth | NATS RSS MiB |\n|---|---|---|---|---|\n"
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d lanes, %d waiting events; GOGC %s; %s/%s, %d CPUs.\n\n", r.Lanes, r.Events, gogc, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	b.WriteString("| | service RSS MiB | most | growth | NATS RSS MiB |\n|---|---|---|---|---|\n")
 	line := func(name string, f footprint) {
-		s += fmt.Sprintf("| %s | %.1f | %.1f | %.1f | %.0f |\n", name, f.Service, f.ServiceMost, f.Service-r.Idle.Service, f.NATS)
+		fmt.Fprintf(&b, "| %s | %.1f | %.1f | %.1f | %.0f |\n", name, f.Service, f.ServiceMost, f.Service-r.Idle.Service, f.NATS)
 	}
 	line("idle, lanes empty", r.Idle)
 	line("lanes full", r.Full)
 	for _, one := range r.Restarts {
 		line("after "+one.How, one.Memory)
 	}
-	s += fmt.Sprintf("\n| restart by | leases free s | ready s | every shard delivers s | mended lanes drained s | not within %s | most to dead ones in a second |\n|---|---|---|---|---|---|---|\n", resumeWithin)
-	for _, one := range r.Restarts {
-		s += fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.2f | %d | %d |\n", one.How, one.Free, one.Ready, one.Resumed, one.Drained, one.Missing, one.Most)
-	}
+	r.restarts(&b)
 	for said, n := range r.Said {
-		s += fmt.Sprintf("\nThe service said %d times: %s\n", n, said)
+		fmt.Fprintf(&b, "\nThe service said %d times: %s\n", n, said)
 	}
-	return s
+	return b.String()
+}
+
+func (r memoryReport) restarts(out io.Writer) {
+	fmt.Fprintf(out, "\n| restart by | leases free s | ready s | every shard delivers s | mended lanes drained s | not within %s | most to dead ones in a second |\n|---|---|---|---|---|---|---|\n", resumeWithin)
+	for _, one := range r.Restarts {
+		fmt.Fprintf(out, "| %s | %.2f | %.2f | %.2f | %.2f | %d | %d |\n", one.How, one.Free, one.Ready, one.Resumed, one.Drained, one.Missing, one.Most)
+	}
 }
 
 // verdict is an error that lists what was asked and is not so.

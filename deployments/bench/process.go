@@ -20,6 +20,19 @@ import (
 // in hand 25 s.
 const stopTime = 40 * time.Second
 
+// programs builds the programs into a temporary folder, which is the caller's to
+// remove.
+func programs(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "bench-programs-")
+	if err != nil {
+		return "", err
+	}
+	if err := build(ctx, dir); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
 // build builds the programs into a folder.
 func build(ctx context.Context, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),

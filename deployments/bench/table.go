@@ -103,8 +103,13 @@ func (o outcome) brief() string {
 		s += fmt.Sprintf("; %d duplicates", o.Arrivals.Duplicates)
 	}
 	s += fmt.Sprintf("; CPU %.2f, NATS %.2f, RSS %.0f MiB", o.Cores, o.NATS, o.RSS)
-	for said, n := range o.Said {
-		s += fmt.Sprintf("\n    said %d times: %s", n, said)
+	return s + complaints(o.Said)
+}
+
+func complaints(said map[string]int) string {
+	var b strings.Builder
+	for text, n := range said {
+		fmt.Fprintf(&b, "\n    said %d times: %s", n, text)
 	}
-	return s
+	return b.String()
 }
