@@ -323,9 +323,9 @@ func (l *lane) fails(now time.Time, hold time.Duration, jitter float64) time.Tim
 		l.probes++
 		l.wait = min(l.wait*2, longest)
 	}
-	// Half of the wait is certain, half is spread, so that endpoints that failed
-	// together are not probed together.
-	spread := time.Duration(float64(l.wait) * (0.5 + jitter/2))
+	// The last fifth of the wait is spread, so that endpoints that failed together
+	// are not probed together; more would make 100 probes of six hours' 80.
+	spread := time.Duration(float64(l.wait) * (0.8 + jitter/5))
 	l.probeAt = now.Add(max(spread, hold))
 	return l.probeAt
 }

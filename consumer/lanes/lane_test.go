@@ -88,8 +88,8 @@ func TestTheWaitBetweenProbesDoublesToFiveMinutes(t *testing.T) {
 			t.Errorf("wait %d is %s, want %s", i, got, want)
 		}
 	}
-	if got := l.fails(start, 0, 0).Sub(start); got != 150*time.Second {
-		t.Errorf("the least jitter gives %s, want half of the wait", got)
+	if got := l.fails(start, 0, 0).Sub(start); got != 240*time.Second {
+		t.Errorf("the least jitter gives %s, want four fifths of the wait", got)
 	}
 	if got := l.fails(start, time.Hour, 0).Sub(start); got != time.Hour {
 		t.Errorf("a Retry-After of an hour gives %s", got)

@@ -110,6 +110,9 @@ func (s *shard) background(do func() (then func())) {
 
 // untilNext is how long nothing is to be done by time alone.
 func (s *shard) untilNext() time.Duration {
+	if !s.read {
+		return time.Hour // nothing is started before; what is due would be looked at every millisecond
+	}
 	if s.starved {
 		return starvedFor
 	}
@@ -130,6 +133,9 @@ func (s *shard) untilNext() time.Duration {
 
 // take adds what the feed brought to its lane.
 func (s *shard) take(ctx context.Context, f fed) {
+	if f.caughtUp && s.read {
+		return // every event is the last one for a moment: looking at all lanes each time would cost more than all else
+	}
 	if f.caughtUp {
 		s.read = true
 		s.adopt(ctx)

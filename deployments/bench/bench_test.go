@@ -1,0 +1,111 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestTheIsolationTableInShort runs the real thing for seconds. It asks nothing
+// of times: CI machines have none to spare.
+func TestTheIsolationTableInShort(t *testing.T) {
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	bin := t.TempDir()
+	if err := build(t.Context(), bin); err != nil {
+		t.Fatal(err)
+	}
+	c := isolationCommand{
+		Warm: time.Second, Measure: 2 * time.Second, Grace: 10 * time.Second, Rounds: 1, Rate: 1000, Sync: "2m", Only: []string{"quiet", "1+1"}, Plain: true,
+	}
+	all, err := c.outcomes(t.Context(), bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		if p := o.Publication; p.Acked != p.Published || p.Healthy == 0 {
+			t.Errorf("%s with %s: %d events published, %d stored, %d count", o.Scenario, o.Consumer, p.Published, p.Acked, p.Healthy)
+		}
+		if o.Consumer == "service" && o.Arrivals.Healthy != o.Publication.Healthy {
+			t.Errorf("%s: %d of %d healthy events were delivered", o.Scenario, o.Arrivals.Healthy, o.Publication.Healthy)
+		}
+	}
+	text := string(markdown(c.head(), c.rows(all)))
+	for _, want := range []string{"| quiet 1000 | service |", "| quiet | plain |", "| 1+1 | service |", "| 1+1 | plain |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table has no row %q:\n%s", want, text)
+		}
+	}
+	t.Log("\n" + text)
+}
+
+func TestAnEventSaysWhichItIsAndWhenItWasPublished(t *testing.T) {
+	at := time.Unix(1700000000, 123456789)
+	body := newEvent(4711, 12, at)
+	i, published, err := readEvent(body)
+	if err != nil || i != 4711 || published != at.UnixNano() {
+		t.Errorf("got event %d of %d (%v), want 4711 of %d", i, published, err, at.UnixNano())
+	}
+	if n := len(body); n < 900 || n > 1100 {
+		t.Errorf("an event has %d bytes, want about 1,000", n)
+	}
+	if _, _, err := readEvent([]byte("{}")); err == nil {
+		t.Error("an empty object passes for an event")
+	}
+}
+
+func TestALoudSurveyGetsItsShare(t *testing.T) {
+	s := scenario{Surveys: 1000, Loud: 100}
+	next, loud := s.order(), 0
+	const n = 100_000
+	for range n {
+		if next() == 999 {
+			loud++
+		}
+	}
+	if want := n * 100 / 1099; loud < want*9/10 || loud > want*11/10 {
+		t.Errorf("the loud survey got %d of %d events, want about %d", loud, n, want)
+	}
+}
+
+func TestRequestsToAFailingEndpointCountFromItsFirstFailure(t *testing.T) {
+	s := scenario{Surveys: 3, Hanging: 1, Failing: 1}
+	a := newArrivals(s)
+	for _, at := range []time.Duration{0, 4 * time.Second, 29 * time.Second, 34 * time.Second, 36 * time.Second} {
+		for survey := range 2 {
+			if err := a.add(a.began.Add(at), survey, s.kind(survey), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := a.sum(a.began.Add(time.Minute))
+	if want := []int{3, 4}; !slices.Equal(got.FailingTimes, want) || got.FailingMost != 4 || got.FailingRequests != 10 {
+		t.Errorf("counted %v, at most %d, %d in all; want %v, 4 and 10", got.FailingTimes, got.FailingMost, got.FailingRequests, want)
+	}
+}
+
+func TestTheVerdictNamesWhatWasAskedAndIsNotSo(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    row
+		want string
+	}{
+		"all is well":                {row{Scenario: "1+1", Ratio: 1.1, FailingMost: 13}, ""},
+		"an event is missing":        {row{Scenario: "1+1", Published: 2, Delivered: 1}, "1 healthy events missing"},
+		"a healthy event was parked": {row{Scenario: "1+1", Parked: 1}, "1 healthy events parked"},
+		"p99 is too high":            {row{Scenario: "1+1", Ratio: 1.3}, "p99 1.30 × quiet, at most 1.2 is allowed"},
+		"a storm":                    {row{Scenario: "1+1", FailingMost: 14}, "14 requests to one failing endpoint in 30 s, at most 13 are allowed"},
+		"a slow backlog":             {row{Scenario: "backlog", Ratio: .9}, "0.90 of the quiet rate, at least 0.95 is asked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.r.Consumer = "service"
+			if got := strings.Join(c.r.judge(scenario{Limit: 1.2}), "; "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,34 @@
+// Command bench shows what failing endpoints cost the healthy ones, and what a
+// million waiting events cost the service. It is the whole deployment on one
+// machine, every part a process of its own:
+//
+//	publisher ──► nats-server ──► webhooks run ──► receiver
+//	                        └──► plain ──────────┘
+//
+// The runner builds the real nats-server and the real service, starts them on
+// 127.0.0.1 and in a temporary folder, and ends and removes all of it. plain is
+// the consumer a team would write instead: a goroutine a message, a well-set
+// transport, five seconds of time-out, NakWithDelay for what failed.
+//
+//	go run ./deployments/bench isolation               the isolation table, about 40 minutes
+//	go run ./deployments/bench isolation --warm 2s --measure 3s --rounds 1 --only quiet,1+1
+//	go run ./deployments/bench memory                  10,000 lanes, 1,000,000 waiting events
+//
+// # What is measured
+//
+// Latency is from an event's publication to its first arrival at the receiver;
+// both processes read one clock. Only events published after the warm-up count,
+// in which the failing endpoints are found out. Every scenario runs directly
+// behind a quiet one with as many surveys, and the two are compared; the figures
+// are medians over the rounds, because a p99 on a shared machine is noisy.
+//
+// # What is where
+//
+//	scenario.go   which surveys there are, and how each behaves
+//	event.go      what an event carries, so that the receiver can time it
+//	publisher.go  plain.go  receiver.go   the processes
+//	rig.go        one NATS, one receiver, one consumer, started and ended
+//	isolation.go  backlog.go  memory.go   what is run
+//	verdict.go    what is asked of the numbers
+//	table.go      how they are written down
+package main

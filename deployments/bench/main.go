@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the whole command line. The last three are what the runner starts.
+type commands struct {
+	Isolation isolationCommand `cmd:"" help:"What failing endpoints cost the healthy ones."`
+	Memory    memoryCommand    `cmd:"" help:"What a million waiting events cost, and how soon a restart goes on with them."`
+
+	Publisher publisherCommand `cmd:"" hidden:""`
+	Receiver  receiverCommand  `cmd:"" hidden:""`
+	Plain     plainCommand     `cmd:"" hidden:""`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	parsed := kong.Parse(&commands{}, kong.Name("bench"), kong.Description("Measures the service on this machine; see deployments/benchmarks.md."),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopTime is what a process has to end by itself: the service gives what it has
+// in hand 25 s.
+const stopTime = 40 * time.Second
+
+// programs builds the programs into a temporary folder, which is the caller's to
+// remove.
+func programs(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "bench-programs-")
+	if err != nil {
+		return "", err
+	}
+	if err := build(ctx, dir); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
+// build builds the programs into a folder.
+func build(ctx context.Context, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
+		"github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks", "github.com/popsee/webhooks/deployments/bench")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build the programs: %w", err)
+	}
+	return nil
+}
+
+// process is one that was started here. Its error output is in a file.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	out  *bufio.Reader
+	log  string
+	done chan struct{} // closed when it has ended
+	err  error         // how, then
+}
+
+// start starts a program with its error output in a file of dir.
+func start(dir, name, program string, env []string, args ...string) (*process, error) {
+	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
+	p.cmd = exec.Command(program, args...) //nolint:noctx // ended by its own stop, in order
+	p.cmd.Dir = dir
+	p.cmd.Env = append(os.Environ(), env...)
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p.cmd.Stderr = log
+	// Not cmd.StdoutPipe: Wait would close it under whoever reads the last line.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	p.cmd.Stdout, p.out = w, bufio.NewReader(r)
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// stop asks the process to end, and insists after a while.
+func (p *process) stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // or it has ended
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(stopTime):
+		p.kill()
+		return fmt.Errorf("%s had to be killed", p.name)
+	}
+}
+
+// kill ends the process as a crash does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// line reads the next line that the process prints, and fails when it ends.
+func (p *process) line(ctx context.Context) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		text, err := p.out.ReadString('\n')
+		got <- answer{strings.TrimSpace(text), err}
+	}()
+	select {
+	case a := <-got:
+		if errors.Is(a.err, io.EOF) {
+			return "", fmt.Errorf("%s has ended: %s", p.name, p.lastWords())
+		}
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// lastWords are the last lines of its error output.
+func (p *process) lastWords() string {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(len(b)-2000, 0):])
+}
+
+// usage is what a process has used so far.
+type usage struct {
+	CPU time.Duration // user and system
+	RSS int64         // bytes
+	HWM int64         // the most it was
+}
+
+// tick is the unit of the times in /proc.
+const tick = time.Second / 100
+
+// usage reads /proc.
+func (p *process) usage() (u usage, err error) {
+	dir := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid))
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return u, err
+	}
+	_, behind, _ := strings.Cut(string(stat), ") ") // the name before may hold blanks
+	fields := strings.Fields(behind)
+	if len(fields) < 13 {
+		return u, fmt.Errorf("%s/stat reads %q", dir, stat)
+	}
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return u, err
+		}
+		u.CPU += time.Duration(n) * tick
+	}
+	u.RSS, u.HWM, err = memory(filepath.Join(dir, "status"))
+	return u, err
+}
+
+func memory(status string) (rss, hwm int64, err error) {
+	b, err := os.ReadFile(status)
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		var kb int64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
+			rss = kb << 10
+		}
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+			hwm = kb << 10
+		}
+	}
+	return rss, hwm, nil
+}
+
+// freePort finds a port that nothing listens on now.
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
