@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -284,5 +285,48 @@ func TestRetryAfterIsHeededWithinReason(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt lets the event stream roll over
+// while an endpoint is disabled: what is owed to it must not go with the oldest.
+func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
+		must(t, err)
+		cfg := stream.CachedInfo().Config
+		cfg.MaxMsgs = 400
+		_, err = w.js.UpdateStream(t.Context(), cfg)
+		must(t, err)
+		w.endpoint("s1").answers(http.StatusGone)
+		w.endpoint("other")
+		w.start()
+		w.publishMany("s1", 30)
+		w.advance(2 * time.Minute)
+		for range 30 {
+			w.publishMany("s1", 5)
+			w.publishMany("other", 20)
+			w.advance(2 * time.Minute)
+		}
+		w.wantLogWithout("has dropped these sequences")
+		letters := len(w.letters())
+		if letters < 50 {
+			t.Errorf("%d dead letters, want most of what was owed", letters)
+		}
+		w.put(w.stored("s1"))
+		w.internet.at("s1").answers(200)
+		w.advance(10 * time.Minute)
+		if delivered := w.internet.at("s1").acceptedInAll(); delivered+letters != 180 {
+			t.Errorf("%d delivered and %d dead letters, of 180", delivered, letters)
+		}
+		w.wantNoHealth("s1")
+	})
+}
+
+// wantLogWithout checks that something was not said.
+func (w *world) wantLogWithout(text string) {
+	w.t.Helper()
+	if strings.Contains(w.log.String(), text) {
+		w.t.Errorf("the log says %q", text)
 	}
 }

@@ -118,6 +118,17 @@ func (r *receiver) accepted(id string) int {
 	return n
 }
 
+// acceptedInAll counts the events that got a 2xx.
+func (r *receiver) acceptedInAll() int {
+	ids := map[string]bool{}
+	for _, q := range r.seen() {
+		if q.status >= 200 && q.status <= 299 {
+			ids[q.id] = true
+		}
+	}
+	return len(ids)
+}
+
 // mostAtOnce is how many requests overlapped at most, each taking so long.
 func (r *receiver) mostAtOnce(took time.Duration) int {
 	seen, most := r.seen(), 0

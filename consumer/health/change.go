@@ -89,11 +89,15 @@ func (b *Board) Confirm(ctx context.Context, survey events.Survey) (Record, erro
 	return b.write(ctx, survey, func(*Record) {})
 }
 
-// Brought says that everything owed before a sequence is in the lane.
+// Brought says that everything owed before a sequence is in the lane, or a dead
+// letter.
 func (b *Board) Brought(ctx context.Context, survey events.Survey, to uint64) error {
 	return b.change(ctx, survey, func(r *Record) {
 		if r.OwedFrom != 0 {
 			r.OwedFrom = max(r.OwedFrom, to)
+		}
+		if r.Disabled != nil {
+			r.From = max(r.From, to) // its promise reaches back to there
 		}
 	})
 }

@@ -63,6 +63,7 @@ type lane struct {
 	disabled   bool      // nothing is tried until the endpoint changes
 	bringing   bool      // owed events are being brought
 	bringAt    time.Time // not before
+	salvageAt  time.Time // likewise, for what is about to leave the event stream
 	promisedTo time.Time // the promise of owed events is renewed then
 
 	probing   bool
@@ -296,6 +297,13 @@ func (l *lane) before(src uint64) []entry {
 		}
 	}
 	return found
+}
+
+// unsent notes that nothing was sent for an entry that was started: it was no try.
+func (l *lane) unsent(src uint64) {
+	if i, there := l.find(src); there && l.entries[i].tries > 0 {
+		l.entries[i].tries--
+	}
 }
 
 // fly marks an entry as being dealt with.

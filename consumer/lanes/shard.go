@@ -116,9 +116,6 @@ func (s *shard) untilNext() time.Duration {
 	if s.starved {
 		return starvedFor
 	}
-	if !s.read {
-		return time.Hour // the feed goes on by itself
-	}
 	var next time.Time
 	for _, l := range s.lanes {
 		if w := l.wake(); !w.IsZero() {

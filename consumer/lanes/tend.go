@@ -96,10 +96,11 @@ func later(a, b time.Time) time.Time {
 // land takes a try's end into its lane, and into the endpoint's health.
 func (s *shard) land(ctx context.Context, l *lane, g landing) {
 	now := time.Now()
-	if due := g.due; g.result.Verdict == Held {
+	if g.result.Verdict == Held {
+		l.unsent(g.entry.src)
 		l.landed(g.entry.src, g.gone, time.Time{}, now) // the lane is held, not the event
 	} else {
-		l.landed(g.entry.src, g.gone, due, now)
+		l.landed(g.entry.src, g.gone, g.due, now)
 	}
 	switch r := g.result; {
 	case r.Verdict == Done:

@@ -44,7 +44,7 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 	case Done:
 		l.gone = true
 	case Bury:
-		l.gone = s.bury(ctx, w, l.result)
+		l.gone = s.bury(ctx, w, l.result) == nil
 		l.due = time.Now().Add(FirstWait)
 	case Later:
 		l = s.later(ctx, l, w, probing, recovered)
@@ -71,13 +71,13 @@ func (s *shard) later(ctx context.Context, l landing, w *Waiting, probing bool, 
 		return l
 	}
 	l.result.Reason = "gave-up: " + l.result.Reason
-	l.gone = s.bury(ctx, w, l.result)
+	l.gone = s.bury(ctx, w, l.result) == nil
 	l.due = now.Add(lastDelay)
 	return l
 }
 
-// bury stores the dead letter; only then is the lane done with the event.
-func (s *shard) bury(ctx context.Context, w *Waiting, r Result) bool {
+// bury stores the dead letter; only after a nil error is the event done with.
+func (s *shard) bury(ctx context.Context, w *Waiting, r Result) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*askTime)
 	defer cancel()
 	err := s.o.o.Dead.Bury(ctx, deadletters.Letter{
@@ -86,8 +86,8 @@ func (s *shard) bury(ctx context.Context, w *Waiting, r Result) bool {
 	})
 	if err != nil {
 		s.o.o.Log.Warn().Err(err).Msg("a dead letter could not be stored; its event waits")
-		return false
+		return err
 	}
 	s.o.o.Buried(w.Survey, w.Source)
-	return true
+	return nil
 }

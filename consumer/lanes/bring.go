@@ -1,0 +1,165 @@
+package lanes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/events"
+)
+
+// bring brings what is owed into a lane that has room for it.
+func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Time) {
+	below, most := bringBelow, min(bringMost, max(s.o.o.maxEvents()-l.live, 1))
+	if l.probing {
+		below, most = bringProbing, min(most, 2*bringProbing)
+	}
+	if r.OwedFrom == 0 || l.disabled || l.bringing || !s.read || l.live >= below || s.full(l) || now.Before(l.bringAt) {
+		return
+	}
+	l.bringing, l.bringAt = true, time.Time{}
+	s.background(func() func() {
+		b, err := s.bringNow(context.WithoutCancel(ctx), l.survey, most)
+		if err != nil {
+			s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("owed events could not be brought; tried again")
+		}
+		return func() {
+			l.bringing = false
+			switch {
+			case err != nil:
+				l.bringAt = time.Now().Add(FirstWait)
+			case b.ended, b.early:
+				l.bringAt = time.Now().Add(bringPause)
+			}
+			s.tend(ctx, l)
+		}
+	})
+}
+
+func (s *shard) bringNow(ctx context.Context, survey events.Survey, most int) (brought, error) {
+	r, err := s.confirm(ctx, survey)
+	if err != nil || r.OwedFrom == 0 {
+		return brought{ended: true}, err
+	}
+	b, err := s.o.read(ctx, reading{survey: survey, promise: r, most: most, keep: s.o.parkAll})
+	if err != nil {
+		return b, err
+	}
+	return b, s.brought(ctx, survey, r, b)
+}
+
+func (s *shard) confirm(ctx context.Context, survey events.Survey) (health.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return s.o.o.Health.Confirm(ctx, survey)
+}
+
+// brought writes how far that went.
+func (s *shard) brought(ctx context.Context, survey events.Survey, r health.Record, b brought) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer cancel()
+	if b.ended && !b.at.Before(r.OwedUntil.Add(skew)) {
+		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane")
+		return s.o.o.Health.Paid(ctx, survey, r.OwedUntil)
+	}
+	if b.to > r.OwedFrom {
+		return s.o.o.Health.Brought(ctx, survey, b.to)
+	}
+	return nil
+}
+
+// brought is how far events were brought from the event stream.
+type brought struct {
+	to    uint64    // everything before this sequence is in the lane
+	ended bool      // nothing more was there
+	early bool      // what came next has not been given to a replica yet
+	at    time.Time // by the server's clock, when that was so, at least
+}
+
+// history is where the event stream stands.
+type history struct {
+	first, last uint64
+	reach       uint64 // everything up to here has been given to some replica, which lets go of what is promised
+	bytes       uint64
+	at          time.Time // by the server's clock, which stamps each message
+	config      jetstream.StreamConfig
+}
+
+func (o *Owner) history(ctx context.Context) (history, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	stream, err := o.js.Stream(ctx, o.o.Names.Stream())
+	if err != nil {
+		return history{}, fmt.Errorf("look at stream %s: %w", o.o.Names.Stream(), err)
+	}
+	info := stream.CachedInfo()
+	reach, err := o.reach(ctx, stream, info.State.LastSeq)
+	if err != nil {
+		return history{}, err
+	}
+	return history{reach: reach, first: info.State.FirstSeq, last: info.State.LastSeq, bytes: info.State.Bytes, at: info.TimeStamp, config: info.Config}, nil
+}
+
+// reach is how far the live consumer has come, of a stream that ended at last a
+// moment ago. What it has not come to yet must not be brought: it would be tried
+// once more when it does, and no promise stands any more.
+func (o *Owner) reach(ctx context.Context, stream jetstream.Stream, last uint64) (uint64, error) {
+	cons, err := stream.Consumer(ctx, o.o.Names.Consumer())
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look at consumer %s: %w", o.o.Names.Consumer(), err)
+	}
+	info := cons.CachedInfo()
+	if info.NumPending == 0 {
+		return last, nil
+	}
+	return info.Delivered.Stream, nil
+}
+
+// ownSubjects are where a survey's events may stand, as far as the stream has
+// them: on its own subject, and on the one without a survey, among others'.
+func (o *Owner) ownSubjects(stream jetstream.StreamConfig, survey events.Survey) []string {
+	var found []string
+	for _, ours := range []string{o.o.Names.Subjects()[0], o.o.Names.Subject(survey)} {
+		for _, theirs := range stream.Subjects {
+			if layout.Covers(theirs, ours) {
+				found = append(found, ours)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// owed makes an event of the event stream one that waits; false says that it is
+// none of this survey's. What cannot be read is a dead letter already.
+func (o *Owner) owed(msg jetstream.Msg, meta *jetstream.MsgMetadata, survey events.Survey) (Waiting, bool) {
+	e, err := o.o.Names.DecodeMax(msg.Subject(), msg.Headers(), msg.Data(), o.o.MaxEvent)
+	if err != nil || e.Survey != survey {
+		return Waiting{}, false
+	}
+	return Waiting{
+		Survey: survey, EventID: e.ID, Source: meta.Sequence.Stream, Published: meta.Timestamp, Parked: time.Now(), Reason: "owed", DueNow: true,
+		Traceparent: e.Traceparent, Tracestate: e.Tracestate, Body: e.Body,
+	}, true
+}
+
+// parkAll stores events in their lane.
+func (o *Owner) parkAll(ctx context.Context, ws []Waiting) error {
+	if len(ws) >= batchLeast && parkBatch(ctx, o.js, o.o.Names, ws) == nil {
+		return nil
+	}
+	for _, w := range ws {
+		if err := Park(ctx, o.js, o.o.Names, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}

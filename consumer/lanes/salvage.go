@@ -1,0 +1,83 @@
+package lanes
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/health"
+)
+
+// salvageEvery is how often what is owed to a disabled endpoint is looked at for
+// being about to leave the event stream by age: how old it is takes a look at the
+// messages. How full the stream is costs nothing to know.
+const salvageEvery = time.Hour
+
+// salvage turns what is owed to a disabled endpoint, and is about to leave the
+// event stream, into dead letters: there nobody would ever find it again.
+func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state history, now time.Time) {
+	if r.OwedFrom == 0 || l.bringing || !state.endangers(r) || !state.full() && now.Before(l.salvageAt) {
+		return
+	}
+	l.salvageAt = now.Add(min(salvageEvery, max(state.config.MaxAge/40, promiseAgain)))
+	l.bringing = true
+	s.background(func() func() {
+		b, err := s.salvageNow(context.WithoutCancel(ctx), l, r, state)
+		if err != nil {
+			s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("owed events that are about to leave the event stream could not be buried; tried again")
+		}
+		return func() {
+			l.bringing = false
+			if err != nil || !b.ended {
+				l.salvageAt = time.Time{} // there is more
+			}
+			s.tend(ctx, l)
+		}
+	})
+}
+
+func (s *shard) salvageNow(ctx context.Context, l *lane, r health.Record, state history) (brought, error) {
+	b, err := s.o.read(ctx, reading{
+		survey: l.survey, promise: r, most: bringMost,
+		meant: func(meta *jetstream.MsgMetadata) bool { return state.leaving(meta.Sequence.Stream, meta.Timestamp) },
+		keep:  s.buryOwed,
+	})
+	if err != nil || b.to <= r.OwedFrom {
+		return b, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return b, s.o.o.Health.Brought(ctx, l.survey, b.to)
+}
+
+func (s *shard) buryOwed(ctx context.Context, batch []Waiting) error {
+	for _, w := range batch {
+		if err := s.bury(ctx, &w, Result{Reason: "disabled", Detail: "its endpoint is disabled, and it was about to leave the event stream"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endangers says whether something owed may be about to leave the event stream.
+// What is owed was published after its endpoint began to fail.
+func (h history) endangers(r health.Record) bool {
+	return h.leaving(r.OwedFrom, r.Since)
+}
+
+// leaving says whether a message is among the next to leave the event stream: in
+// the last tenth of its time, or the first tenth of a stream that is full to nine
+// tenths.
+func (h history) leaving(seq uint64, published time.Time) bool {
+	if age := h.config.MaxAge; age > 0 && h.at.Sub(published) > age-age/10 {
+		return true
+	}
+	return h.full() && seq < h.first+(h.last-h.first)/10
+}
+
+// full says whether the stream drops its oldest messages for new ones, or soon will.
+func (h history) full() bool {
+	return h.config.MaxBytes > 0 && h.bytes > uint64(h.config.MaxBytes)/10*9 || //nolint:gosec // above 0
+		h.config.MaxMsgs > 0 && h.last-h.first > uint64(h.config.MaxMsgs)/10*9
+}
