@@ -41,6 +41,7 @@ type outcome struct {
 	Parked      parked
 	Cores       float64 // the consumer's CPU seconds a second
 	NATS        float64 // the server's
+	Machine     float64 // everything's on the machine: where it comes near the number of CPUs, latencies say nothing
 	RSS         float64 // the consumer's
 	Lag         float64 // most events that no replica had been given, while events counted
 	Metrics     map[string]float64
@@ -138,9 +139,10 @@ type run struct {
 	g     *rig
 	grace time.Duration
 	o     outcome
-	began time.Time // when events began to count
-	first [2]usage  // of the consumer and NATS, then
-	early int64     // requests to failing endpoints until then
+	began time.Time     // when events began to count
+	first [2]usage      // of the consumer and NATS, then
+	busy  time.Duration // the machine, then
+	early int64         // requests to failing endpoints until then
 }
 
 func (r *run) run(ctx context.Context) error {
@@ -196,8 +198,10 @@ func (r *run) mark(ctx context.Context) (err error) {
 		return err
 	}
 	r.early, r.began = n.Failing, time.Now()
-	r.first, err = r.usages()
-	return err
+	var errs [2]error
+	r.first, errs[0] = r.usages()
+	r.busy, errs[1] = machineBusy()
+	return errors.Join(errs[:]...)
 }
 
 func (r *run) usages() (u [2]usage, err error) {
@@ -213,6 +217,11 @@ func (r *run) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	busy, err := machineBusy()
+	if err != nil {
+		return err
+	}
+	r.o.Machine = (busy - r.busy).Seconds() / took
 	r.o.Cores, r.o.NATS = (now[0].CPU-r.first[0].CPU).Seconds()/took, (now[1].CPU-r.first[1].CPU).Seconds()/took
 	r.o.RSS = float64(now[0].RSS) / (1 << 20)
 	n, err := r.g.count(ctx)

@@ -135,7 +135,7 @@ func (m *memoryRun) settled(ctx context.Context) (footprint, error) {
 
 // quiet waits until the service uses less than a third of a CPU.
 func (m *memoryRun) quiet(ctx context.Context) error {
-	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); {
 		before, err := m.g.consumer.usage()
 		if err != nil {
 			return err

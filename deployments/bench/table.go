@@ -20,12 +20,12 @@ func tableOf(rows []row) table.Writer {
 	t := table.NewWriter()
 	t.AppendHeader(table.Row{
 		"scenario", "consumer", "healthy delivered", "parked", "p50 ms", "p99 ms", "max ms", "against quiet",
-		"requests to failing (in the window)", "most to one in 30 s", "CPU", "NATS CPU", "RSS MiB", "most lag", "verdict",
+		"requests to failing (in the window)", "most to one in 30 s", "CPU", "NATS CPU", "machine CPU", "RSS MiB", "most lag", "verdict",
 	})
 	for _, r := range rows {
 		t.AppendRow(table.Row{
 			r.Scenario, r.Consumer, delivered(r), r.Parked, decimals(r.P50), decimals(r.P99), decimals(r.Max), against(r),
-			r.FailingWindow, r.FailingMost, decimals(r.Cores), decimals(r.NATS), decimals(r.RSS), r.Lag, verdict(r),
+			r.FailingWindow, r.FailingMost, decimals(r.Cores), decimals(r.NATS), decimals(r.Machine), decimals(r.RSS), r.Lag, verdict(r),
 		})
 	}
 	return t
@@ -102,7 +102,7 @@ func (o outcome) brief() string {
 	if o.Arrivals.Duplicates > 0 {
 		s += fmt.Sprintf("; %d duplicates", o.Arrivals.Duplicates)
 	}
-	s += fmt.Sprintf("; CPU %.2f, NATS %.2f, RSS %.0f MiB", o.Cores, o.NATS, o.RSS)
+	s += fmt.Sprintf("; CPU %.2f, NATS %.2f, machine %.2f, RSS %.0f MiB", o.Cores, o.NATS, o.Machine, o.RSS)
 	return s + complaints(o.Said)
 }
 

@@ -28,6 +28,7 @@ type row struct {
 	FailingWindow      int
 	Lag                float64
 	Cores, NATS, RSS   float64
+	Machine            float64  // the most of any round
 	Faults             []string // what was asked and is not so; the plain consumer is asked nothing
 }
 
@@ -67,7 +68,7 @@ func rowOf(name, consumer string, all []outcome) row {
 			r.Published, r.Delivered = r.Published+o.Publication.Healthy, r.Delivered+o.Arrivals.Healthy
 			r.Parked = max(r.Parked, o.Parked.Counted)
 			r.FailingMost, r.FailingWindow = max(r.FailingMost, o.Arrivals.FailingMost), max(r.FailingWindow, o.Window)
-			r.Lag = max(r.Lag, o.Lag)
+			r.Lag, r.Machine = max(r.Lag, o.Lag), max(r.Machine, o.Machine)
 		}
 	}
 	r.Rounds = len(mine)
