@@ -73,7 +73,9 @@ type hostShard struct {
 // host is what many endpoints may share.
 type host struct {
 	users   int          // tickets holding it; guarded by its shard
+	used    time.Time    // when one was asked for last; guarded by its shard
 	old     atomic.Int32 // attempts older than oldAfter
+	suspect atomic.Bool  // so many were old at once, and none has been answered in time since
 	probing atomic.Bool  // a probe is under way while the host is suspect
 }
 
@@ -133,7 +135,7 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 		s.mu.Lock()
 		e := s.endpoint(survey, now)
 		refusal := g.judge(e, h, limit, now)
-		suspect := h.old.Load() >= hostOld
+		suspect := h.suspect.Load()
 		if refusal == "" && suspect && !h.probing.CompareAndSwap(false, true) {
 			refusal = Suspect
 		}
@@ -167,9 +169,9 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 		return Failing
 	case oldest != nil && now.Sub(oldest.since) > oldAfter:
 		return Slow
-	case h.old.Load() >= hostOld && h.probing.Load():
+	case h.suspect.Load() && h.probing.Load():
 		return Suspect
-	case g.old.Load()*4 >= g.slots && now.Sub(e.lastGood) > recent:
+	case g.crowded(e, now):
 		return Crowded
 	case limit.InFlight > 0 && e.flying.n >= limit.InFlight:
 		return Limited
@@ -180,6 +182,18 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 	default:
 		return ""
 	}
+}
+
+// crowded says whether slow attempts hold so many slots that an endpoint without a
+// recent 2xx must stay out. One that has neither failed nor anything in flight may
+// try once, as long as half of the slots are good: after a start nobody has a
+// recent 2xx.
+func (g *Gate) crowded(e *endpoint, now time.Time) bool {
+	old := g.old.Load()
+	if old*4 < g.slots || now.Sub(e.lastGood) <= recent {
+		return false
+	}
+	return old*2 >= g.slots || e.flying.n > 0 || e.budget.fails > 0
 }
 
 // failing says whether the endpoint fails as a whole, as far as this replica saw
@@ -239,6 +253,18 @@ func (g *Gate) Sweep(now time.Time) {
 			}
 		}
 		s.mu.Unlock()
+		g.hosts[i].forget(now)
+	}
+}
+
+// forget forgets suspect hosts that nobody has asked for in a while.
+func (s *hostShard) forget(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, h := range s.hosts {
+		if h.users == 0 && now.Sub(h.used) > IdleAfter {
+			delete(s.hosts, name)
+		}
 	}
 }
 
@@ -246,8 +272,10 @@ func (g *Gate) markOld(e *endpoint, now time.Time) {
 	for t := e.flying.head; t != nil && !now.Before(t.since.Add(oldAfter)); t = t.next {
 		if !t.old {
 			t.old = true
-			t.host.old.Add(1)
 			g.old.Add(1)
+			if t.host.old.Add(1) >= hostOld {
+				t.host.suspect.Store(true)
+			}
 		}
 	}
 }
@@ -304,6 +332,7 @@ func (g *Gate) hold(name string) *host {
 		s.hosts[name] = h
 	}
 	h.users++
+	h.used = time.Now()
 	return h
 }
 
@@ -312,7 +341,7 @@ func (g *Gate) letGo(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.hosts[name]
-	if h.users--; h.users == 0 {
+	if h.users--; h.users == 0 && !h.suspect.Load() {
 		delete(s.hosts, name)
 	}
 }

@@ -175,10 +175,43 @@ func TestWhenOldAttemptsHoldAQuarterOnlyTheVouchedForEnter(t *testing.T) {
 		if g.Old() != 10 {
 			t.Fatalf("%d old attempts, want 10", g.Old())
 		}
+		unknown := fill(t, g, "unknown", "hx", 1)[0] // once: after a start nobody has a recent 2xx
 		wantRefused(t, g, "unknown", "hx", Limit{}, Crowded)
-		fill(t, g, "good", "h0", 1)[0].Leave(Neither)
+		unknown.Leave(Lost)
+		wantRefused(t, g, "unknown", "hx", Limit{}, Crowded)
+		fill(t, g, "good", "h0", 2)
+		for i := range 10 {
+			fill(t, g, fmt.Sprint("more", i), fmt.Sprint("m", i), 1)
+		}
+		time.Sleep(oldAfter)
+		g.Sweep(time.Now())
+		wantRefused(t, g, "another", "hy", Limit{}, Crowded) // half of the slots are gone
 		time.Sleep(recent)
-		wantRefused(t, g, "good", "h0", Limit{}, Crowded)
+		wantRefused(t, g, "better", "h0", Limit{}, Crowded)
+	})
+}
+
+func TestASuspectHostStaysSoUntilItAnswersInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		var slow []*Ticket
+		for i := range hostOld {
+			slow = append(slow, fill(t, g, fmt.Sprint("slow", i), "shared", 1)...)
+		}
+		time.Sleep(oldAfter)
+		g.Sweep(time.Now())
+		for _, ticket := range slow {
+			ticket.Leave(TimeOut)
+		}
+		for i := range 3 {
+			probe := fill(t, g, fmt.Sprint("a", i), "shared", 1)[0]
+			wantRefused(t, g, "b", "shared", Limit{}, Suspect)
+			time.Sleep(5 * time.Second)
+			g.Sweep(time.Now())
+			probe.Leave(TimeOut)
+		}
+		fill(t, g, "c", "shared", 1)[0].Leave(Lost) // an answer, in time
+		fill(t, g, "d", "shared", 5)
 	})
 }
 

@@ -54,6 +54,9 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	}
 	e.wake()
 	t.shard.mu.Unlock()
+	if o != TimeOut && o != Neither && !t.old {
+		t.host.suspect.Store(false) // it answers in time
+	}
 	if t.probe {
 		t.host.probing.Store(false)
 	}

@@ -226,10 +226,10 @@ func (l *lane) release(now time.Time) {
 }
 
 // failsSince takes over what another replica has found out: the endpoint fails
-// as a whole and is to be tried next at probeAt.
-func (l *lane) failsSince(probeAt time.Time) {
+// as a whole and is to be tried next at probeAt, after so long a wait.
+func (l *lane) failsSince(probeAt time.Time, wait time.Duration) {
 	if !l.probing {
-		l.probing, l.wait, l.probes, l.probeAt = true, FirstWait, 0, probeAt
+		l.probing, l.wait, l.probes, l.probeAt = true, min(max(wait, FirstWait), longest), 0, probeAt
 	}
 }
 

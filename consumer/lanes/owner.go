@@ -91,9 +91,10 @@ type Owner struct {
 	slots   chan struct{} // one each event being tried
 	probes  chan struct{} // one each of a failing endpoint's; they come on top
 
-	mu     sync.Mutex       // guards shards and stream
-	stream jetstream.Stream // kept: looking it up costs a round trip
-	shards map[int]*shard
+	mu      sync.Mutex       // guards what follows
+	joining *feed            // shards may still join it; nil: the next one begins another
+	stream  jetstream.Stream // kept: looking it up costs a round trip
+	shards  map[int]*shard
 }
 
 // New returns an owner that does nothing until it is given a shard.

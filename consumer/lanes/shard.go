@@ -32,7 +32,8 @@ type shard struct {
 	lease *leases.Lease
 	lanes map[events.Survey]*lane
 
-	fed     chan fed // from the feed
+	fed     chan fed        // from the feed
+	ending  <-chan struct{} // closed when the shard is to be let go; set before it is fed
 	ended   chan func()
 	pokes   chan events.Survey
 	asked   chan func()   // questions from outside
@@ -62,12 +63,8 @@ func (s *shard) poke(survey events.Survey) {
 // run is the owner's loop. When ctx ends it starts nothing more, waits for what
 // it has started, and removes what was delivered.
 func (s *shard) run(ctx context.Context) {
-	feeding, stopFeed := context.WithCancel(ctx)
-	fedUp := make(chan struct{})
-	go func() {
-		defer close(fedUp)
-		s.feed(feeding)
-	}()
+	s.ending = ctx.Done()
+	feed := s.o.join(s)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -86,12 +83,11 @@ func (s *shard) run(ctx context.Context) {
 		}
 		timer.Reset(s.untilNext())
 	}
-	stopFeed()
+	feed.leave(s)
 	for s.jobs > 0 {
 		(<-s.ended)()
 	}
 	s.leave(context.WithoutCancel(ctx))
-	<-fedUp
 	close(s.over)
 }
 
@@ -195,7 +191,7 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 		})
 	}
 	if r.Failing() {
-		l.failsSince(now)
+		l.failsSince(now, FirstWait)
 	}
 	l.disabled = false
 	l.outdated = l.flying > 0

@@ -30,7 +30,7 @@ func (s *shard) heed(l *lane, r health.Record) {
 	l.heed(r.OwedFrom, r.OwedUntil)
 	l.disabled = r.Disabled != nil
 	if r.Failing() {
-		l.failsSince(r.NextProbe)
+		l.failsSince(r.NextProbe, r.NextProbe.Sub(r.LastFailure))
 	}
 	if l.recovered.IsZero() {
 		l.recovered = r.Recovered
@@ -113,7 +113,7 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
 		})
 	case r.Verdict == Held && r.Probe:
-		l.failsSince(now)
+		l.failsSince(now, FirstWait)
 	case r.Verdict == Held && !g.gone:
 		l.hold(g.due)
 	case r.Verdict == Held:

@@ -235,21 +235,54 @@ func list(ctx context.Context, kv jetstream.KeyValue) ([]Replica, error) {
 
 // renew renews every lease there is; one that somebody else has now is lost.
 func (k *Keeper) renew(ctx context.Context, kv jetstream.KeyValue) {
+	var all sync.WaitGroup
 	for _, l := range k.held {
-		if l.revision == 0 {
-			continue
-		}
-		asked := time.Since(k.start)
-		revision, err := kv.Update(ctx, shardKey(l.Shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}), l.revision)
-		switch {
-		case err == nil:
-			l.revision = revision
-			l.renewed.Store(int64(asked)) // from before the question: the bucket counts from its answer
-		case errors.Is(err, jetstream.ErrKeyExists), !l.May():
-			l.revision = 0
-			l.end()
+		if l.revision != 0 {
+			all.Go(func() { k.renewOne(ctx, kv, l) }) // at once: a busy server takes its time for each
 		}
 	}
+	all.Wait()
+}
+
+func (k *Keeper) renewOne(ctx context.Context, kv jetstream.KeyValue, l *Lease) {
+	revision, asked, err := k.update(ctx, kv, l.Shard, l.revision)
+	if errors.Is(err, jetstream.ErrKeyExists) { // somebody else's, or ours by a write whose answer was lost
+		revision, asked, err = k.updateOurs(ctx, kv, l.Shard)
+	}
+	switch {
+	case err == nil:
+		l.revision = revision
+		l.renewed.Store(int64(asked)) // from before the question: the bucket counts from its answer
+	case errors.Is(err, errNotOurs), !l.May():
+		l.revision = 0
+		l.end()
+	}
+}
+
+// update writes a lease over its own earlier revision. asked is when.
+func (k *Keeper) update(ctx context.Context, kv jetstream.KeyValue, shard int, over uint64) (revision uint64, asked time.Duration, err error) {
+	asked = time.Since(k.start)
+	revision, err = kv.Update(ctx, shardKey(shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}), over)
+	return revision, asked, err
+}
+
+// errNotOurs says that a lease bears another replica's name, or is gone.
+var errNotOurs = errors.New("the lease is not ours")
+
+// updateOurs writes a lease over whatever revision it has, if it bears our name.
+func (k *Keeper) updateOurs(ctx context.Context, kv jetstream.KeyValue, shard int) (revision uint64, asked time.Duration, err error) {
+	e, err := kv.Get(ctx, shardKey(shard))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, 0, errNotOurs
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	var h Holding
+	if json.Unmarshal(e.Value(), &h) != nil || h.Replica != k.o.Self.ID {
+		return 0, 0, errNotOurs
+	}
+	return k.update(ctx, kv, shard, e.Revision())
 }
 
 func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) {
@@ -263,17 +296,9 @@ func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) {
 
 // adopt takes a lease that is ours although we never heard that we got it.
 func (k *Keeper) adopt(ctx context.Context, kv jetstream.KeyValue, shard int) {
-	e, err := kv.Get(ctx, shardKey(shard))
-	var h Holding
-	if err != nil || json.Unmarshal(e.Value(), &h) != nil || h.Replica != k.o.Self.ID {
-		return
+	if revision, asked, err := k.updateOurs(ctx, kv, shard); err == nil {
+		k.hold(shard, revision, asked)
 	}
-	asked := time.Since(k.start)
-	revision, err := kv.Update(ctx, shardKey(shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}), e.Revision())
-	if err != nil {
-		return
-	}
-	k.hold(shard, revision, asked)
 }
 
 // hold begins the work on a shard. asked is when its lease was asked for.
