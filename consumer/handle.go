@@ -181,6 +181,9 @@ func (c *Consumer) refuse(err error, msg jetstream.Msg, meta *jetstream.MsgMetad
 // withoutTarget ends an event whose endpoint is not there, or cannot be known.
 func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event, meta *jetstream.MsgMetadata) conclusion {
 	if errors.Is(err, config.ErrNoEndpoint) && limits.Revision != 0 {
+		if r, _ := c.health.Of(e.Survey); r.Owes(meta.Sequence.Stream, meta.Timestamp) {
+			return conclusion{action: actOwe, outcome: outcomeOwed, survey: e.Survey}
+		}
 		return c.parking(e, meta, 0, "disabled", true) // switched off is not removed: it waits until it is switched on
 	}
 	if errors.Is(err, config.ErrNoEndpoint) {

@@ -22,20 +22,20 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 	if r.OwedFrom == 0 || l.disabled || l.bringing || !s.read || l.live >= below || s.full(l) || now.Before(l.bringAt) {
 		return
 	}
-	l.bringing, l.bringAt = true, time.Time{}
+	l.bringing, l.awaits, l.bringAt = true, 0, time.Time{}
 	s.background(func() func() {
 		b, err := s.bringNow(context.WithoutCancel(ctx), l.survey, most)
 		if err != nil {
 			s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("owed events could not be brought; tried again")
 		}
 		return func() {
-			l.bringing = false
 			switch {
 			case err != nil:
 				l.bringAt = time.Now().Add(FirstWait)
 			case b.ended, b.early:
 				l.bringAt = time.Now().Add(bringPause)
 			}
+			l.bringing, l.awaits = b.stored > l.fedTo, b.stored // its copies are on their way here
 			s.tend(ctx, l)
 		}
 	})
@@ -75,10 +75,12 @@ func (s *shard) brought(ctx context.Context, survey events.Survey, r health.Reco
 
 // brought is how far events were brought from the event stream.
 type brought struct {
-	to    uint64    // everything before this sequence is in the lane
-	ended bool      // nothing more was there
-	early bool      // what came next has not been given to a replica yet
-	at    time.Time // by the server's clock, when that was so, at least
+	to    uint64 // everything before this sequence is in the lane
+	ended bool   // nothing more was there
+	early bool   // what came next has not been given to a replica yet
+
+	stored uint64    // where in the lanes stream the last copy stands; 0 when nothing was stored
+	at     time.Time // by the server's clock, when that was so, at least
 }
 
 // history is where the event stream stands.
@@ -151,15 +153,20 @@ func (o *Owner) owed(msg jetstream.Msg, meta *jetstream.MsgMetadata, survey even
 	}, true
 }
 
-// parkAll stores events in their lane.
-func (o *Owner) parkAll(ctx context.Context, ws []Waiting) error {
-	if len(ws) >= batchLeast && parkBatch(ctx, o.js, o.o.Names, ws) == nil {
-		return nil
-	}
-	for _, w := range ws {
-		if err := Park(ctx, o.js, o.o.Names, w); err != nil {
-			return err
+// parkAll stores events in their lane, and returns where in the lanes stream the
+// last copy stands.
+func (o *Owner) parkAll(ctx context.Context, ws []Waiting) (last uint64, err error) {
+	if len(ws) >= batchLeast {
+		if last, err = parkBatch(ctx, o.js, o.o.Names, ws); err == nil {
+			return last, nil
 		}
 	}
-	return nil
+	for _, w := range ws {
+		seq, err := parkOne(ctx, o.js, o.o.Names, w)
+		if err != nil {
+			return last, err
+		}
+		last = max(last, seq)
+	}
+	return last, nil
 }

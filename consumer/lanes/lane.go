@@ -61,7 +61,9 @@ type lane struct {
 	owedUntil  time.Time // its end
 	history    uint64    // the first sequence of the event stream, as last seen
 	disabled   bool      // nothing is tried until the endpoint changes
-	bringing   bool      // owed events are being brought
+	bringing   bool      // owed events are being brought, or their copies have not all been fed yet
+	awaits     uint64    // the last of those copies; 0 while they are being stored
+	fedTo      uint64    // the last copy that was fed
 	bringAt    time.Time // not before
 	salvageAt  time.Time // likewise, for what is about to leave the event stream
 	promisedTo time.Time // the promise of owed events is renewed then
@@ -172,8 +174,13 @@ func (l *lane) promised(e *entry) bool {
 	return l.owedFrom != 0 && e.src >= l.owedFrom && e.src >= l.history && int64(e.pub) < l.owedUntil.Unix()
 }
 
-// heed takes over a promise as it stands now.
+// heed takes over a promise as it stands now. While something is brought the old
+// one holds: an event that was parked besides would else be delivered from that
+// copy, and once more when the other one is fed.
 func (l *lane) heed(from uint64, until time.Time) {
+	if l.bringing {
+		return
+	}
 	if from != l.owedFrom || !until.Equal(l.owedUntil) {
 		l.owedFrom, l.owedUntil = from, until
 		l.scan, l.nextDue = 0, 0

@@ -37,13 +37,22 @@ const (
 // durably. After an error nothing may be let go: the copy may be stored or not,
 // and parking the event again is recognised by its source.
 func Park(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) error {
+	_, err := parkOne(ctx, js, names, w)
+	return err
+}
+
+// parkOne is [Park] that returns where in the lanes stream the copy stands.
+func parkOne(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
 	ack, err := js.PublishMsg(ctx, w.message(names))
 	if err == nil && ack.Stream != names.Lanes() {
 		err = fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
 	}
-	return parkError(w, err)
+	if err != nil {
+		return 0, parkError(w, err)
+	}
+	return ack.Sequence, nil
 }
 
 // parkError says which event it was about.
@@ -59,8 +68,9 @@ func parkError(w Waiting, err error) error {
 	return fmt.Errorf("park event %s of survey %s: %w", w.EventID, w.Survey, err)
 }
 
-// parkBatch stores many events with one write, all or none.
-func parkBatch(ctx context.Context, js jetstream.JetStream, names events.Names, ws []Waiting) error {
+// parkBatch stores many events with one write, all or none. It returns where in
+// the lanes stream the last copy stands.
+func parkBatch(ctx context.Context, js jetstream.JetStream, names events.Names, ws []Waiting) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
 	msgs := make([]*nats.Msg, len(ws))
@@ -69,12 +79,12 @@ func parkBatch(ctx context.Context, js jetstream.JetStream, names events.Names, 
 	}
 	ack, err := jetstreamext.PublishMsgBatch(ctx, js, msgs)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if ack.Stream != names.Lanes() {
-		return fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
+		return 0, fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
 	}
-	return nil
+	return ack.Sequence, nil
 }
 
 // Parker gathers what must park within a few milliseconds and stores it together.
@@ -160,7 +170,7 @@ func (p *Parker) store(ctx context.Context, batch []*parking) {
 		for i, one := range batch {
 			ws[i] = one.Waiting
 		}
-		err := parkBatch(ctx, p.js, p.names, ws)
+		_, err := parkBatch(ctx, p.js, p.names, ws)
 		<-p.batches
 		if err != nil {
 			// The server does not say which event it was about, or had too many batches.

@@ -17,9 +17,9 @@ import (
 type reading struct {
 	survey  events.Survey
 	promise health.Record
-	most    int                                              // events kept
-	meant   func(meta *jetstream.MsgMetadata) bool           // false: this one, and all behind it, is not; nil means all
-	keep    func(ctx context.Context, batch []Waiting) error // returns when they are durably elsewhere
+	most    int                                                                 // events kept
+	meant   func(meta *jetstream.MsgMetadata) bool                              // false: this one, and all behind it, is not; nil means all
+	keep    func(ctx context.Context, batch []Waiting) (last uint64, err error) // returns when they are durably elsewhere
 
 	o       *Owner
 	state   history // before the first message was read
@@ -119,7 +119,8 @@ func (r *reading) one(ctx context.Context, msg jetstream.Msg) error {
 }
 
 func (r *reading) flush(ctx context.Context) error {
-	err := r.keep(ctx, r.batch)
+	last, err := r.keep(ctx, r.batch)
+	r.so.stored = max(r.so.stored, last)
 	r.batch, r.size = r.batch[:0], 0
 	return err
 }

@@ -21,7 +21,7 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 		return
 	}
 	l.salvageAt = now.Add(min(salvageEvery, max(state.config.MaxAge/40, promiseAgain)))
-	l.bringing = true
+	l.bringing, l.awaits = true, 0
 	s.background(func() func() {
 		b, err := s.salvageNow(context.WithoutCancel(ctx), l, r, state)
 		if err != nil {
@@ -51,13 +51,13 @@ func (s *shard) salvageNow(ctx context.Context, l *lane, r health.Record, state 
 	return b, s.o.o.Health.Brought(ctx, l.survey, b.to)
 }
 
-func (s *shard) buryOwed(ctx context.Context, batch []Waiting) error {
+func (s *shard) buryOwed(ctx context.Context, batch []Waiting) (uint64, error) {
 	for _, w := range batch {
 		if err := s.bury(ctx, &w, Result{Reason: "disabled", Detail: "its endpoint is disabled, and it was about to leave the event stream"}); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return 0, nil // nothing of it is in the lane
 }
 
 // endangers says whether something owed may be about to leave the event stream.

@@ -136,6 +136,10 @@ func (s *shard) take(ctx context.Context, f fed) {
 		return
 	}
 	l := s.lane(f.survey)
+	l.fedTo = max(l.fedTo, f.entry.seq)
+	if l.bringing && l.awaits != 0 && l.fedTo >= l.awaits {
+		l.bringing, l.awaits = false, 0
+	}
 	switch {
 	case f.foreign && (l.foreign == 0 || f.entry.seq < l.foreign):
 		l.foreign = f.entry.seq
