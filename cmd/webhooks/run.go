@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/app"
 	"github.com/popsee/webhooks/config"
 )
 
@@ -14,6 +16,7 @@ type runCommand struct {
 func (c *runCommand) Run(w *world) error {
 	log, flush := w.logger(c.Log)
 	defer flush()
+	defer inBackground(func(ctx context.Context) { app.KeepHeadroom(ctx, w.env("GOGC")) })()
 	v, err := openService(w.ctx, c.Settings, log)
 	if err != nil {
 		return err
@@ -22,4 +25,18 @@ func (c *runCommand) Run(w *world) error {
 	err = errors.Join(v.run(w.ctx), v.close())
 	log.Info().AnErr("trouble", err).Msg("stopped")
 	return err
+}
+
+// inBackground runs f until the function it returns is called, which waits for it.
+func inBackground(f func(ctx context.Context)) (end func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	return func() {
+		stop()
+		<-done
+	}
 }

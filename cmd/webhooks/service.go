@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ const insecureWarning = "UNSAFE: --allow-insecure-endpoints lets webhooks go to 
 // them in reverse.
 type service struct {
 	settings config.Settings
+	replica  string // this process among the replicas
 	log      zerolog.Logger
 	closers  app.Closers
 
@@ -66,7 +68,7 @@ type service struct {
 
 // openService opens everything. On an error what was opened is closed again.
 func openService(ctx context.Context, s config.Settings, log zerolog.Logger) (*service, error) {
-	v := &service{settings: s, log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
+	v := &service{settings: s, replica: replicaName(), log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
 	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A straight list: each step needs the ones before it.
 	for _, step := range []func(context.Context) error{
@@ -326,7 +328,7 @@ func (v *service) ownAddresses() []netip.AddrPort {
 
 // openHistory starts writing the delivery log; its close writes what is left.
 func (v *service) openHistory(ctx context.Context) error {
-	v.history = deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: replicaName(), Log: v.log, Metrics: v.metrics})
+	v.history = deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: v.replica, Log: v.log, Metrics: v.metrics})
 	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- v.history.Run(writing) }()
@@ -337,8 +339,9 @@ func (v *service) openHistory(ctx context.Context) error {
 	return nil
 }
 
-// replicaName tells replicas apart for people: the host's name, which an
-// orchestrator makes unique, and the process.
+// replicaName tells replicas apart: the host's name, for people, and what no other
+// process has ever had. A container that is started again has the host's name and
+// the process id of the one before; a lease that bears our name is taken for ours.
 func replicaName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -350,14 +353,14 @@ func replicaName() string {
 			return r
 		}
 		return '_'
-	}, fmt.Sprintf("%s-%d", host, os.Getpid()))
+	}, host+"-"+strings.ToLower(rand.Text()[:8]))
 }
 
 func (v *service) openConsumer(context.Context) error {
 	v.consumer = consumer.New(v.js, v.store, v.client, consumer.Options{
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
 		DisableAfter: v.settings.Delivery.DisableAfter,
-		Replica:      replicaName(), Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
+		Replica:      v.replica, Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
 	})
 	v.ready.Store(v.consumer)
 	return nil

@@ -89,6 +89,7 @@ func (l *lane) add(e entry) bool {
 	case there:
 		l.entries[i] = e
 	default:
+		l.grow()
 		l.entries = slices.Insert(l.entries, i, e)
 	}
 	l.live++
@@ -96,6 +97,14 @@ func (l *lane) add(e entry) bool {
 	l.bytes += int64(e.size)
 	l.scan = min(l.scan, i)
 	return true
+}
+
+// grow makes room for one more, an eighth at a time: doubling would waste a third
+// of the memory of a million.
+func (l *lane) grow() {
+	if n := len(l.entries); n == cap(l.entries) {
+		l.entries = append(make([]entry, 0, n+n/8+8), l.entries...)
+	}
 }
 
 func (l *lane) find(src uint64) (int, bool) {
