@@ -38,7 +38,7 @@ func (b *Board) Failed(ctx context.Context, survey events.Survey, f Failure) err
 // still wait; zero when there is nothing to remember.
 func (b *Board) Works(ctx context.Context, survey events.Survey, remember time.Time) error {
 	return b.change(ctx, survey, func(r *Record) {
-		*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, Recovered: remember}
+		*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, OwedNext: r.OwedNext, Recovered: remember}
 	})
 }
 
@@ -65,21 +65,14 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 	})
 }
 
-// Owe promises to bring every event from a sequence on, published before until,
-// into the lane. One that stands is only prolonged: what was before it has been
-// brought, or a person has waived it. That of a disabled endpoint reaches back to
-// from. first is the event stream's first sequence: nothing before can be promised.
-// It returns the promise as it
-// certainly stands; after an error nothing is certain.
-func (b *Board) Owe(ctx context.Context, survey events.Survey, from uint64, until time.Time, first uint64) (Record, error) {
+// Owe makes a promise at a moment, by the server's clock. One that stands is only
+// prolonged: what was before it has been brought, or a person has waived it. first
+// is the event stream's first sequence: nothing before can be promised. It returns
+// the record as it certainly stands; after an error nothing is certain.
+func (b *Board) Owe(ctx context.Context, survey events.Survey, p Promise, at time.Time, first uint64) (Record, error) {
 	return b.write(ctx, survey, func(r *Record) {
-		if r.OwedFrom == 0 || r.Disabled != nil && from < r.OwedFrom {
-			r.OwedFrom = from
-		}
-		r.OwedFrom = max(r.OwedFrom, first)
-		if until.After(r.OwedUntil) {
-			r.OwedUntil = until
-		}
+		r.promise(p, at)
+		r.raise(first)
 	})
 }
 
@@ -102,12 +95,12 @@ func (b *Board) Brought(ctx context.Context, survey events.Survey, to uint64) er
 	})
 }
 
-// Paid says that everything promised up to a moment has been brought. When more
-// has been promised meanwhile, nothing changes.
+// Paid says that everything of the first promise, as it stood, has been brought.
+// When more has been promised meanwhile, nothing changes.
 func (b *Board) Paid(ctx context.Context, survey events.Survey, until time.Time) error {
 	return b.change(ctx, survey, func(r *Record) {
-		if !r.OwedUntil.After(until) {
-			r.OwedFrom, r.OwedUntil = 0, time.Time{}
+		if r.OwedFrom != 0 && !r.OwedUntil.After(until) {
+			r.setPromises(r.OwedNext)
 		}
 	})
 }

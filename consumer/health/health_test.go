@@ -54,7 +54,7 @@ func open(t *testing.T, js jetstream.JetStream) *Board {
 
 func owe(t *testing.T, b *Board, survey events.Survey, from uint64, until time.Time) {
 	t.Helper()
-	_, err := b.Owe(t.Context(), survey, from, until, 1)
+	_, err := b.Owe(t.Context(), survey, Promise{from, until}, until.Add(-90*time.Second), 1)
 	must(t, err)
 }
 
@@ -201,6 +201,41 @@ func TestAPromiseStandsUntilAllOfItIsBrought(t *testing.T) {
 			t.Errorf("everything is paid, and there is still %+v", r)
 		}
 	})
+}
+
+func TestAPromiseThatHasLapsedIsNotProlonged(t *testing.T) {
+	began := time.Now()
+	at := func(d time.Duration) time.Time { return began.Add(d * time.Minute) }
+	var r Record
+	r.promise(Promise{10, at(2)}, at(0))
+	r.promise(Promise{20, at(3)}, at(1))
+	if r.OwedFrom != 10 || !r.OwedUntil.Equal(at(3)) || len(r.OwedNext) != 0 {
+		t.Errorf("one that stands became %+v", r)
+	}
+	r.promise(Promise{50, at(7)}, at(5))
+	r.promise(Promise{60, at(8)}, at(6))
+	for _, c := range []struct {
+		seq  uint64
+		at   time.Time
+		owed bool
+	}{{10, at(2), true}, {30, at(4), false}, {49, at(6), false}, {50, at(5), true}, {70, at(7), true}, {70, at(8), false}} {
+		if got := r.Owes(c.seq, c.at); got != c.owed {
+			t.Errorf("event %d of %s is owed: %v", c.seq, c.at, got)
+		}
+	}
+	if again, err := decode(encode(r)); err != nil || len(again.OwedNext) != 1 || again.OwedNext[0].From != 50 {
+		t.Errorf("it is read again as %+v: %v", again, err)
+	}
+	r.raise(55)
+	r.setPromises(r.OwedNext)
+	if r.OwedFrom != 55 || len(r.OwedNext) != 0 {
+		t.Errorf("after the first was kept it is %+v", r)
+	}
+	r.Disabled = &Disabled{}
+	r.promise(Promise{40, at(20)}, at(18))
+	if r.OwedFrom != 40 || !r.Owes(41, at(12)) {
+		t.Errorf("what came while it was disabled is not owed: %+v", r)
+	}
 }
 
 func TestAChangedEndpointIsNoLongerDisabled(t *testing.T) {

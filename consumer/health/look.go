@@ -87,9 +87,7 @@ func Waive(ctx context.Context, js jetstream.JetStream, names events.Names, surv
 	b := &Board{js: js, bucket: names.Health(), stream: names.Stream()}
 	err = b.change(ctx, survey, func(r *Record) {
 		owed = r.OwedFrom != 0 && r.OwedFrom < below
-		if r.OwedFrom != 0 {
-			r.OwedFrom = max(r.OwedFrom, below)
-		}
+		r.raise(below)
 		if r.From != 0 {
 			r.From = max(r.From, below)
 		}

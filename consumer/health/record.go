@@ -27,12 +27,15 @@
 // was published before owed_until (by the server's clock, which stamps each
 // message) is, or has been, brought into the lane from there. So whoever meets
 // such an event lets it go. The promise holds for every pair that ever stood in
-// the record: a replica that has not heard of the newest one does no harm.
+// the record: a replica that has not heard of the newest one does no harm. When
+// nobody was there to prolong it in time, the next one is a promise of its own, in
+// owed_next.
 package health
 
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/popsee/webhooks/events"
@@ -52,9 +55,21 @@ type Record struct {
 
 	OwedFrom  uint64    `json:"owed_from,omitempty"` // 0: nothing is owed
 	OwedUntil time.Time `json:"owed_until,omitzero"`
+	OwedNext  []Promise `json:"owed_next,omitempty"` // after that: promises made when the one before had lapsed
 
 	Disabled  *Disabled `json:"disabled,omitempty"`
 	Recovered time.Time `json:"recovered_at,omitzero"` // it works again since, and events of before still wait
+}
+
+// Promise is to bring every event of the event stream from a sequence on, published
+// before a moment, into the lane.
+type Promise struct {
+	From  uint64    `json:"from"`
+	Until time.Time `json:"until"`
+}
+
+func (p Promise) covers(seq uint64, published time.Time) bool {
+	return p.From != 0 && seq >= p.From && published.Before(p.Until)
 }
 
 // Disabled says that nothing is sent to an endpoint until somebody changes it,
@@ -79,7 +94,52 @@ func (r Record) Failing() bool { return !r.Since.IsZero() }
 // Owes says whether an event is promised to be brought into the lane from the
 // event stream, and so may be let go.
 func (r Record) Owes(seq uint64, published time.Time) bool {
-	return r.OwedFrom != 0 && seq >= r.OwedFrom && published.Before(r.OwedUntil)
+	return r.Owed().covers(seq, published) || slices.ContainsFunc(r.OwedNext, func(p Promise) bool { return p.covers(seq, published) })
+}
+
+// Owed is the promise that is kept first; its From is 0 when there is none.
+func (r Record) Owed() Promise { return Promise{r.OwedFrom, r.OwedUntil} }
+
+// Promises are all that stand.
+func (r Record) Promises() []Promise {
+	if r.OwedFrom == 0 {
+		return nil
+	}
+	return append([]Promise{r.Owed()}, r.OwedNext...)
+}
+
+func (r *Record) setPromises(all []Promise) {
+	r.OwedFrom, r.OwedUntil, r.OwedNext = 0, time.Time{}, nil
+	if len(all) > 0 {
+		r.OwedFrom, r.OwedUntil, r.OwedNext = all[0].From, all[0].Until, all[1:]
+	}
+}
+
+// promise adds a promise made at a moment. One that still stands then is only
+// prolonged; one that has lapsed is not, because what came since has been tried.
+// To a disabled endpoint nothing has been sent, whatever came.
+func (r *Record) promise(p Promise, at time.Time) {
+	all := r.Promises()
+	switch last := len(all) - 1; {
+	case last < 0:
+		all = []Promise{p}
+	case r.Disabled != nil:
+		all = []Promise{{min(all[0].From, p.From), p.Until}}
+	case all[last].Until.After(at):
+		all[last].Until = p.Until
+	default:
+		all = append(all, p)
+	}
+	r.setPromises(all)
+}
+
+// raise ends what is promised below a sequence.
+func (r *Record) raise(from uint64) {
+	all := r.Promises()
+	for i := range all {
+		all[i].From = max(all[i].From, from)
+	}
+	r.setPromises(all)
 }
 
 // DisabledAt says whether the endpoint is disabled in this revision.

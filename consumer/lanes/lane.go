@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -57,16 +58,15 @@ type lane struct {
 	removing bool      // some of them are being removed
 	foreign  uint64    // the lowest sequence here that this version cannot read; 0: none. It is left alone
 
-	owedFrom   uint64    // the promise of the endpoint's health record; 0: there is none
-	owedUntil  time.Time // its end
-	history    uint64    // the first sequence of the event stream, as last seen
-	disabled   bool      // nothing is tried until the endpoint changes
-	bringing   bool      // owed events are being brought, or their copies have not all been fed yet
-	awaits     uint64    // the last of those copies; 0 while they are being stored
-	fedTo      uint64    // the last copy that was fed
-	bringAt    time.Time // not before
-	salvageAt  time.Time // likewise, for what is about to leave the event stream
-	promisedTo time.Time // the promise of owed events is renewed then
+	owed       []health.Promise // the promises of the endpoint's health record
+	history    uint64           // the first sequence of the event stream, as last seen
+	disabled   bool             // nothing is tried until the endpoint changes
+	bringing   bool             // owed events are being brought, or their copies have not all been fed yet
+	awaits     uint64           // the last of those copies; 0 while they are being stored
+	fedTo      uint64           // the last copy that was fed
+	bringAt    time.Time        // not before
+	salvageAt  time.Time        // likewise, for what is about to leave the event stream
+	promisedTo time.Time        // the promise of owed events is renewed then
 
 	probing   bool
 	wait      time.Duration // before the next probe
@@ -180,20 +180,23 @@ func (l *lane) probe(now time.Time) (int, bool) {
 // promised says whether an event is brought again from the event stream, and so
 // must not be tried from the copy that is here.
 func (l *lane) promised(e *entry) bool {
-	return l.owedFrom != 0 && e.src >= l.owedFrom && e.src >= l.history && int64(e.pub) < l.owedUntil.Unix()
+	for _, p := range l.owed {
+		if e.src >= p.From && e.src >= l.history && int64(e.pub) < p.Until.Unix() {
+			return true
+		}
+	}
+	return false
 }
 
-// heed takes over a promise as it stands now. While something is brought the old
-// one holds: an event that was parked besides would else be delivered from that
+// heed takes over the promises as they stand now. While something is brought the
+// old ones hold: an event that was parked besides would else be delivered from that
 // copy, and once more when the other one is fed.
-func (l *lane) heed(from uint64, until time.Time) {
-	if l.bringing {
+func (l *lane) heed(promises []health.Promise) {
+	if l.bringing || slices.Equal(promises, l.owed) {
 		return
 	}
-	if from != l.owedFrom || !until.Equal(l.owedUntil) {
-		l.owedFrom, l.owedUntil = from, until
-		l.scan, l.nextDue = 0, 0
-	}
+	l.owed = promises
+	l.scan, l.nextDue = 0, 0
 }
 
 // wake is when something is to be done that is not now; zero means not by time
@@ -287,11 +290,11 @@ func seconds(t time.Time) uint32 {
 // evict is done with every event that is promised to be brought again. It returns
 // how many there were.
 func (l *lane) evict(now time.Time) int {
-	if l.owedFrom == 0 || len(l.entries) == 0 || l.entries[len(l.entries)-1].src < l.owedFrom {
+	if len(l.owed) == 0 {
 		return 0
 	}
 	n := 0
-	for i, _ := l.find(l.owedFrom); i < len(l.entries); i++ {
+	for i, _ := l.find(l.owed[0].From); i < len(l.entries); i++ {
 		if e := &l.entries[i]; e.status == idle && l.promised(e) {
 			l.finish(e, now)
 			n++

@@ -50,12 +50,12 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	from := l.promiseFrom(r, state)
 	s.o.missed(l.survey, r, state)
 	s.note(ctx, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
-		made, err := s.o.o.Health.Owe(ctx, l.survey, from, state.at.Add(promiseFor).UTC(), state.first)
+		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, state.at, state.first)
 		if err != nil {
 			return err
 		}
 		l.promisedTo, l.history = now.Add(promiseAgain), state.first
-		l.heed(made.OwedFrom, made.OwedUntil)
+		l.heed(made.Promises())
 		s.evict(l, now)
 		return nil
 	})

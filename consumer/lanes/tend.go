@@ -27,7 +27,7 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 
 // heed takes over what is known of an endpoint, from whoever found it out.
 func (s *shard) heed(l *lane, r health.Record) {
-	l.heed(r.OwedFrom, r.OwedUntil)
+	l.heed(r.Promises())
 	l.disabled = r.Disabled != nil
 	if r.Failing() {
 		l.failsSince(r.NextProbe, r.NextProbe.Sub(r.LastFailure))
