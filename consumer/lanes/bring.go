@@ -86,7 +86,8 @@ type brought struct {
 // history is where the event stream stands.
 type history struct {
 	first, last uint64
-	reach       uint64 // everything up to here has been given to some replica, which lets go of what is promised
+	given       uint64 // up to here everything has been given to some replica
+	settled     uint64 // and up to here let go by it: delivered, parked, owed
 	bytes       uint64
 	at          time.Time // by the server's clock, which stamps each message
 	config      jetstream.StreamConfig
@@ -100,29 +101,33 @@ func (o *Owner) history(ctx context.Context) (history, error) {
 		return history{}, fmt.Errorf("look at stream %s: %w", o.o.Names.Stream(), err)
 	}
 	info := stream.CachedInfo()
-	reach, err := o.reach(ctx, stream, info.State.LastSeq)
+	given, settled, err := o.progress(ctx, stream, info.State.LastSeq)
 	if err != nil {
 		return history{}, err
 	}
-	return history{reach: reach, first: info.State.FirstSeq, last: info.State.LastSeq, bytes: info.State.Bytes, at: info.TimeStamp, config: info.Config}, nil
+	return history{given: given, settled: settled, first: info.State.FirstSeq, last: info.State.LastSeq, bytes: info.State.Bytes, at: info.TimeStamp, config: info.Config}, nil
 }
 
-// reach is how far the live consumer has come, of a stream that ended at last a
-// moment ago. What it has not come to yet must not be brought: it would be tried
-// once more when it does, and no promise stands any more.
-func (o *Owner) reach(ctx context.Context, stream jetstream.Stream, last uint64) (uint64, error) {
+// progress is how far the live consumer has come, of a stream that ended at last a
+// moment ago. What it has not settled must not be brought: whoever has it in hand
+// may be trying it, or be about to park it.
+func (o *Owner) progress(ctx context.Context, stream jetstream.Stream, last uint64) (given, settled uint64, err error) {
 	cons, err := stream.Consumer(ctx, o.o.Names.Consumer())
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, nil
+		return 0, 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look at consumer %s: %w", o.o.Names.Consumer(), err)
+		return 0, 0, fmt.Errorf("look at consumer %s: %w", o.o.Names.Consumer(), err)
 	}
 	info := cons.CachedInfo()
-	if info.NumPending == 0 {
-		return last, nil
+	switch {
+	case info.NumPending > 0:
+		return info.Delivered.Stream, info.AckFloor.Stream, nil
+	case info.NumAckPending > 0:
+		return last, info.AckFloor.Stream, nil
+	default:
+		return last, last, nil
 	}
-	return info.Delivered.Stream, nil
 }
 
 // ownSubjects are where a survey's events may stand, as far as the stream has

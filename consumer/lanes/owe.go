@@ -80,7 +80,7 @@ func (l *lane) promiseFrom(r health.Record, state history) uint64 {
 	if l.disabled && r.From != 0 {
 		return max(r.From, state.first)
 	}
-	return max(l.seen, state.reach) + 1
+	return max(l.seen, state.given) + 1
 }
 
 // full says whether a lane holds as much as it may.

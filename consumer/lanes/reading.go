@@ -100,7 +100,7 @@ func (r *reading) one(ctx context.Context, msg jetstream.Msg) error {
 	if r.scanned++; meta.Sequence.Consumer != uint64(r.scanned) { //nolint:gosec // never negative
 		return errHole
 	}
-	if meta.Sequence.Stream > r.state.reach {
+	if meta.Sequence.Stream > r.state.settled {
 		r.so.early = true
 		return nil
 	}
@@ -137,7 +137,7 @@ func (r *reading) whole(ctx context.Context, cons jetstream.Consumer) error {
 	}
 	switch {
 	case info.NumPending > 0:
-	case r.state.reach < r.state.last:
+	case r.state.settled < r.state.last:
 		r.so.early = true
 	default:
 		r.so.ended, r.so.to = true, max(r.so.to, r.state.last+1)
