@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -89,11 +90,7 @@ func (f *feed) begin() map[int]*shard {
 	if f.o.joining == f {
 		f.o.joining = nil
 	}
-	shards := make(map[int]*shard, len(f.shards))
-	for n, s := range f.shards {
-		shards[n] = s
-	}
-	return shards
+	return maps.Clone(f.shards)
 }
 
 func (f *feed) read(ctx context.Context, shards map[int]*shard) error {

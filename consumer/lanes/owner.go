@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -88,13 +89,14 @@ type Owner struct {
 	js      jetstream.JetStream
 	deliver Deliverer
 	o       Options
-	slots   chan struct{} // one each event being tried
-	probes  chan struct{} // one each of a failing endpoint's; they come on top
+	slots   chan struct{}                    // one each event being tried
+	probes  chan struct{}                    // one each of a failing endpoint's; they come on top
+	stream  atomic.Pointer[jetstream.Stream] // kept: looking it up costs a round trip
 
-	mu      sync.Mutex       // guards what follows
-	joining *feed            // shards may still join it; nil: the next one begins another
-	stream  jetstream.Stream // kept: looking it up costs a round trip
-	shards  map[int]*shard
+	mu      sync.Mutex // guards what follows
+	joining *feed      // shards may still join it; nil: the next one begins another
+
+	shards map[int]*shard
 }
 
 // New returns an owner that does nothing until it is given a shard.
@@ -175,18 +177,17 @@ func (o *Owner) Changed(survey events.Survey) {
 	}
 }
 
-// lanes is the lanes stream.
+// lanes is the lanes stream. Several may ask for it at once at the start; nobody
+// waits for another's answer with a lock in hand.
 func (o *Owner) lanes(ctx context.Context) (jetstream.Stream, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.stream != nil {
-		return o.stream, nil
+	if stream := o.stream.Load(); stream != nil {
+		return *stream, nil
 	}
 	stream, err := o.js.Stream(ctx, o.o.Names.Lanes())
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", o.o.Names.Lanes(), err)
 	}
-	o.stream = stream
+	o.stream.Store(&stream)
 	return stream, nil
 }
 
