@@ -95,8 +95,7 @@ type Owner struct {
 
 	mu      sync.Mutex // guards what follows
 	joining *feed      // shards may still join it; nil: the next one begins another
-
-	shards map[int]*shard
+	shards  map[int]*shard
 }
 
 // New returns an owner that does nothing until it is given a shard.
