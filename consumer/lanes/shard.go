@@ -10,6 +10,7 @@ import (
 
 const (
 	starvedFor = 50 * time.Millisecond  // other shards had all the slots
+	crowdedFor = 2 * time.Second        // a probe, while as many endpoints hang as there are slots for probes
 	heldFor    = 250 * time.Millisecond // an event that was refused a start, or could not be fetched
 	laneFly    = 64                     // tried at once in one lane; the endpoint's own budget is in the deliverer
 	askTime    = 5 * time.Second        // one question to NATS

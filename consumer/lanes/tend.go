@@ -77,7 +77,11 @@ func (s *shard) slot(l *lane, now time.Time) (release func(), ok bool) {
 	select {
 	case slots <- struct{}{}:
 	default:
-		s.starved = true
+		if slots == s.o.probes {
+			l.probeAt = now.Add(crowdedFor/2 + rand.N(crowdedFor)) //nolint:gosec // jitter is no secret
+		} else {
+			s.starved = true
+		}
 		return nil, false
 	}
 	if l.probing && l.live > 0 && l.flying == 0 {
