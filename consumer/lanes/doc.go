@@ -4,25 +4,49 @@
 // A lane is a subject of the lanes stream: one for each survey, in one of 64
 // shards. An event is parked there by custody transfer: the copy is stored and
 // confirmed, then its source is released. Every shard is owned by one replica at
-// a time (package leases), which reads it through one headers-only consumer into
-// an index of a few words an event, and fetches bodies when it tries them.
+// a time (package leases), which reads headers alone into an index of a few words
+// an event, and fetches bodies when it tries them.
 //
 // # What a lane does
 //
-//	          parked                      2xx
-//	(none) ───────────► draining ◄──────────────────┐
-//	   ▲                │   │  endpoint fails        │
-//	   │     empty      │   └──────────────────► probing ──┐
-//	   └────────────────┘                           ▲      │ fails: wait 5 s,
-//	                                                └──────┘ doubling to 5 min
+//	          parked                        2xx
+//	(none) ───────────► draining ◄────────────────────┐
+//	   ▲                │   │  endpoint fails          │
+//	   │     empty      │   └────────────────────► probing ──┐
+//	   └────────────────┘                           ▲  │ ▲   │ fails: wait 5 s,
+//	                                                │  │ └───┘ doubling to 5 min
+//	                          changed, or enabled   │  │ 410, or five days of failing
+//	                                                │  ▼
+//	                                              disabled
 //
 // Draining: events are started in the order of their sources as soon as each is
 // due. One that fails by itself, while its endpoint answers others, is due again
 // by the retry schedule; its neighbours are not held up. Probing: the endpoint
 // fails as a whole; one event at a time is tried, the oldest first, after two
 // failures another one in turn, so that one poisonous event is not taken for a
-// dead endpoint. The first 2xx makes everything due at once.
+// dead endpoint. The first 2xx makes everything due at once. Disabled: nothing is
+// tried until somebody changes the endpoint.
 //
 // An event whose schedule has ended becomes a dead letter. Time in which its
-// endpoint failed as a whole does not count.
+// endpoint failed as a whole does not count. The lane of a removed endpoint
+// becomes dead letters.
+//
+// # What a lane cannot hold
+//
+// A lane that is full promises its later events instead (owe.go): whoever meets one
+// lets it go, and the owner brings it from the event stream when there is room
+// (bring.go, reading.go). A disabled endpoint's lane promises everything that was
+// not delivered. What is about to leave the event stream meanwhile becomes a dead
+// letter (salvage.go).
+//
+// # Where things are
+//
+//	park     the way in, in batches
+//	feed     what is stored there, as it comes
+//	lane     the index, and which event is tried when: pure
+//	removal  what is removed when: pure
+//	shard    the loop that owns the lanes of one shard
+//	tend     what it does for one of them
+//	try      one attempt, and what follows from its end
+//	census   the same for a person who asks
 package lanes
