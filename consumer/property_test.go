@@ -178,7 +178,7 @@ func (w *world) happen(e event) int {
 		}
 		return 1
 	case "server restarts":
-		w.halt()
+		w.haltHeld()
 		time.Sleep(e.wait / 10)
 		w.boot()
 		return 1

@@ -108,10 +108,16 @@ func (w *world) dial() {
 	w.js = bustest.JetStream(w.t, w.nc)
 }
 
-// halt stops the server. Replicas stay, without a server to talk to. They are held
-// meanwhile: a server that stops sleeps with a lock in its hands, which in a bubble
-// is the end of all time for whoever asks it for something.
+// halt stops the server. Replicas stay, without a server to talk to.
 func (w *world) halt() {
+	w.nc.Close()
+	w.server.Halt()
+}
+
+// haltHeld is halt at any moment, whatever replicas are asking for: a server that
+// stops sleeps with a lock in its hands, which in a bubble is the end of all time for
+// whoever waits for it. So they are held meanwhile, and what they say is lost.
+func (w *world) haltHeld() {
 	w.nc.Close()
 	w.wire.Hold()
 	synctest.Wait()
