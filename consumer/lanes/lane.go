@@ -99,11 +99,11 @@ func (l *lane) add(e entry) bool {
 	return true
 }
 
-// grow makes room for one more, an eighth at a time: doubling would waste a third
+// grow makes room for one more, a sixteenth at a time: doubling would waste a third
 // of the memory of a million.
 func (l *lane) grow() {
 	if n := len(l.entries); n == cap(l.entries) {
-		l.entries = append(make([]entry, 0, n+n/8+8), l.entries...)
+		l.entries = append(make([]entry, 0, n+n/16+4), l.entries...)
 	}
 }
 

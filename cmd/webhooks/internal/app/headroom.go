@@ -12,7 +12,7 @@ import (
 // was measured to cost 8 % less CPU) and doubles a large one, such as the index of
 // a million waiting events.
 const (
-	headroom     = 32 << 20 // bytes
+	headroom     = 16 << 20 // bytes
 	mostPercent  = 400
 	leastPercent = 25
 	lookEvery    = 5 * time.Second
