@@ -113,6 +113,7 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 	}
 	defer it.Stop()
+	began, entries := time.Now(), 0
 	caughtUp := cons.CachedInfo().NumPending == 0
 	if caughtUp {
 		tellAll(shards)
@@ -127,8 +128,9 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 			return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 		}
 		f.pass(msg, meta.Sequence.Stream, shards)
-		if !caughtUp && (meta.NumPending == 0 || meta.Sequence.Stream >= last) {
+		if entries++; !caughtUp && (meta.NumPending == 0 || meta.Sequence.Stream >= last) {
 			caughtUp = true
+			f.o.o.Log.Info().Int("shards", len(shards)).Int("entries", entries).Dur("took", time.Since(began)).Msg("waiting events are known; their lanes are looked after from now on")
 			tellAll(shards)
 		}
 	}
