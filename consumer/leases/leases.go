@@ -180,12 +180,12 @@ func (k *Keeper) round(ctx context.Context, renew bool) error {
 		case l != nil && !mine:
 			l.end()
 		case l == nil && mine && taken[shard]:
-			k.adopt(ctx, shards, shard)
+			err = errors.Join(err, k.adopt(ctx, shards, shard))
 		case l == nil && mine:
-			k.take(ctx, shards, shard)
+			err = errors.Join(err, k.take(ctx, shards, shard))
 		}
 	}
-	return nil
+	return err
 }
 
 // announce renews this replica's own key.
@@ -285,20 +285,32 @@ func (k *Keeper) updateOurs(ctx context.Context, kv jetstream.KeyValue, shard in
 	return k.update(ctx, kv, shard, e.Revision())
 }
 
-func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) {
+// take takes a shard that nobody holds. That somebody else was first is no error;
+// after one the lease may be ours or not, and the next round adopts it or tries again.
+func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) error {
 	asked := time.Since(k.start)
 	revision, err := kv.Create(ctx, shardKey(shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}))
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return nil
+	}
 	if err != nil {
-		return // somebody else was first, or NATS is away: the next round sees
+		return fmt.Errorf("take shard %d: %w", shard, err)
 	}
 	k.hold(shard, revision, asked)
+	return nil
 }
 
 // adopt takes a lease that is ours although we never heard that we got it.
-func (k *Keeper) adopt(ctx context.Context, kv jetstream.KeyValue, shard int) {
-	if revision, asked, err := k.updateOurs(ctx, kv, shard); err == nil {
-		k.hold(shard, revision, asked)
+func (k *Keeper) adopt(ctx context.Context, kv jetstream.KeyValue, shard int) error {
+	revision, asked, err := k.updateOurs(ctx, kv, shard)
+	if errors.Is(err, errNotOurs) {
+		return nil
 	}
+	if err != nil {
+		return fmt.Errorf("adopt shard %d: %w", shard, err)
+	}
+	k.hold(shard, revision, asked)
+	return nil
 }
 
 // hold begins the work on a shard. asked is when its lease was asked for.
