@@ -158,6 +158,9 @@ func (w *world) happen(e event) int {
 		w.publishPoison(r, survey(e.survey))
 	case "answers":
 		r.follows(answersBy[e.text])
+		if e.text == "410" {
+			return 1 // what it accepted in the moment it said that it is gone may be owed as well
+		}
 	case "change", "restore":
 		w.endpoint(survey(e.survey))
 	case "remove":
