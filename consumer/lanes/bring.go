@@ -13,6 +13,18 @@ import (
 	"github.com/popsee/webhooks/events"
 )
 
+const (
+	bringBelow   = 512                    // a lane that drains is filled up when it holds fewer
+	bringProbing = 8                      // and one that is only probed
+	bringMost    = 2 * bringBelow         // events brought at once
+	bringPause   = 250 * time.Millisecond // after everything there was has been brought, and more may come
+	scanMost     = 10_000                 // messages looked at for them: others' events may stand on the same subject
+)
+
+// skew is by how much the clocks of a cluster's servers may differ: after a change
+// of leader a later message may bear an earlier time.
+const skew = 5 * time.Second
+
 // bring brings what is owed into a lane that has room for it.
 func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Time) {
 	below, most := bringBelow, min(bringMost, max(s.o.o.maxEvents()-l.live, 1))

@@ -17,18 +17,6 @@ const (
 	promiseAgain = time.Minute
 )
 
-// skew is by how much the clocks of a cluster's servers may differ: after a change
-// of leader a later message may bear an earlier time.
-const skew = 5 * time.Second
-
-const (
-	bringBelow   = 512                    // a lane that drains is filled up when it holds fewer
-	bringProbing = 8                      // and one that is only probed
-	bringMost    = 2 * bringBelow         // events brought at once
-	bringPause   = 250 * time.Millisecond // after everything there was has been brought, and more may come
-	scanMost     = 10_000                 // messages looked at for them: others' events may stand on the same subject
-)
-
 // promise promises what the lane cannot hold: everything from a sequence on is
 // brought later, so that replicas let it go. It is made, and renewed, while the
 // lane is full or its endpoint disabled; while an endpoint to which something is
