@@ -57,7 +57,8 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts, wait-letters, wait-health and raw-publish.
+// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, wait-replays
+// and replay-id.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -81,6 +82,8 @@ func TestScripts(t *testing.T) {
 			"wait-letters":  waitLetters,
 			"wait-health":   waitHealth,
 			"raw-publish":   rawPublish,
+			"wait-replays":  waitReplays,
+			"replay-id":     replayID,
 		},
 	})
 }
