@@ -14,6 +14,7 @@ import (
 type commands struct {
 	Isolation isolationCommand `cmd:"" help:"What failing endpoints cost the healthy ones."`
 	Memory    memoryCommand    `cmd:"" help:"What a million waiting events cost, and how soon a restart goes on with them."`
+	Replay    replayCommand    `cmd:"" help:"How fast stored events are replayed, and what that costs live ones."`
 
 	Publisher publisherCommand `cmd:"" hidden:""`
 	Receiver  receiverCommand  `cmd:"" hidden:""`
