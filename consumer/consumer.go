@@ -22,6 +22,7 @@ import (
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -104,7 +105,8 @@ type Consumer struct {
 	o         Options
 
 	slots         *slots
-	inflight      *inflight
+	live          *way
+	ways          ways
 	mark          *mark.Keeper
 	metrics       *metrics
 	dead          *deadletters.Store
@@ -118,8 +120,11 @@ type Consumer struct {
 	leases        *leases.Keeper
 	owner         *lanes.Owner
 	health        *health.Board // open while Run runs
-	unsent        later         // acknowledgements NATS was away for
-	returns       later         // what is given back once no pull of ours is open that would only bring it again
+	replays       *replay.Runner
+	yields        replay.Yielding // whether replays wait for live events; owned by observe
+	yielding      atomic.Bool     // what it said last
+	unsent        later           // acknowledgements NATS was away for
+	returns       later           // what is given back once no pull of ours is open that would only bring it again
 	binding       binding
 
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
@@ -141,7 +146,6 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 	c := &Consumer{
 		js: js, endpoints: endpoints, sender: sender, o: o,
 		slots:         newSlots(o.slots()),
-		inflight:      newInflight(),
 		metrics:       newMetrics(o.metrics()),
 		mark:          mark.New(js, o.Layout, o.Log),
 		gate:          admit.NewGate(o.slots()),
@@ -156,6 +160,12 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 		deadQuiet: newQuiet(o.Log),
 		hurry:     make(chan struct{}, 1),
 	}
+	c.live = &way{inflight: newInflight(), counted: c.countLive}
+	c.ways.add(c.live)
+	c.replays = replay.New(js, fromReplays{c}, replay.Options{
+		Layout: o.Layout, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log,
+		Settled: c.metrics.replayed, Working: func(jobs int) { c.metrics.replays.Set(float64(jobs)) },
+	})
 	return c
 }
 
@@ -179,11 +189,17 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	own, stopOwning := context.WithCancel(work)
 	loops.Go(func() { c.leases.Run(own, c.owner.Own) })
 	unwatch := c.endpoints.Watch(func(ch config.Change) { c.owner.Changed(ch.Survey) })
+	replaying := make(chan struct{})
+	go func() {
+		defer close(replaying)
+		c.replays.Run(fetch, work)
+	}()
 	c.pull(fetch, work)
 	c.stopping.Store(true)
 	unwatch()
 	stopOwning()
 	c.handlers.Wait()
+	<-replaying
 	c.returns.flush()
 	c.unsent.flush()
 	stopKeeping()
@@ -241,7 +257,7 @@ func (c *Consumer) look(ctx context.Context) error {
 	c.lookErr.Store(&err)
 	if errors.As(err, new(*mark.Alarm)) {
 		c.metrics.alarm.Set(1)
-		c.inflight.forget()
+		c.live.inflight.forget()
 		return err
 	}
 	if err != nil {
@@ -249,7 +265,7 @@ func (c *Consumer) look(ctx context.Context) error {
 	}
 	c.metrics.alarm.Set(0)
 	if before != 0 && before != c.mark.StreamCreated() {
-		c.inflight.forget()
+		c.live.inflight.forget()
 	}
 	c.observe(stream, info)
 	return nil
@@ -257,9 +273,10 @@ func (c *Consumer) look(ctx context.Context) error {
 
 func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo) {
 	c.backlog.Store(info.NumPending)
+	c.yieldingObserved(info.NumPending)
 	c.metrics.lag.Set(float64(info.NumPending))
 	c.metrics.ackPending.Set(float64(info.NumAckPending))
-	c.metrics.inFlight.Set(float64(c.inflight.count()))
+	c.metrics.inFlight.Set(float64(c.live.inflight.count()))
 	c.metrics.lost.Set(float64(leftUnsettled(stream.State, info.AckFloor.Stream)))
 	c.metrics.timeLeft.Set(timeLeft(stream, info, time.Now()).Seconds())
 }

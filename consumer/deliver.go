@@ -90,7 +90,7 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	e := events.Event{
 		ID: w.EventID, Kind: events.KindCompleted, Survey: w.Survey, Body: w.Body, Traceparent: w.Traceparent, Tracestate: w.Tracestate,
 	}
-	got := c.attemptAdmitted(ctx, target, c.laneLimit(w.Survey, limits, w.Probe), e, w.Source, delivery.Meta{Number: w.Attempts + 1})
+	got := c.attemptAdmitted(ctx, target, c.laneLimit(w.Survey, limits, w.Probe), e, w.Source, delivery.Meta{Number: w.Attempts + 1, Replay: w.Replay})
 	if got.refusal != "" {
 		return held(got.refusal)
 	}

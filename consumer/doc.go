@@ -12,7 +12,8 @@
 //	pull ─► decode ─► look up ─► admit ─► attempt ─► decide ─► settle
 //	slots   one pass   memory     gate     POST      pure      ack, park, bury, leave, return
 //	                                          ▲
-//	lanes ────────────────────────────────────┘ from its shard's owner
+//	lanes ────────────────────────────────────┤ from its shard's owner
+//	replays ──────────────────────────────────┘ stored events again, when live ones leave room
 //
 // The fetch loop (fetch.go) never pulls more messages than there are free slots
 // (slots.go), so none waits in the process with its AckWait running. Every
@@ -20,6 +21,9 @@
 // sequence; the server delivering it again finds the running attempt, which
 // takes over the newer delivery, or finds that it was settled moments ago and
 // is acknowledged again. Neither reaches the endpoint twice.
+//
+// A replay's events take the same way (replaying.go), with slots and an in-flight
+// map of their own (way.go), and with the patience to wait for a busy endpoint.
 //
 // What the gate refuses, and what fails, is parked in its survey's lane: stored
 // and confirmed there before its source is released.
@@ -33,6 +37,7 @@
 //	lanes       the events that cannot be delivered now
 //	leases      which replica owns which shard of the lanes
 //	health      which endpoints fail, known to every replica
+//	replay      jobs that send stored events again
 //	deadletters what was given up on
 //	deliverylog every attempt and settlement
 //	walk        reads a stream once, for a person's question

@@ -35,59 +35,74 @@ func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
 		c.lookSoon() // settled long ago and delivered again: the consumer's state was lost
 		return
 	}
-	f, found := c.inflight.enter(seq, msg, time.Now())
+	in := arrival{msg, meta, c.live}
+	if f := c.enter(in); f != nil {
+		c.finish(work, in, f, c.consider(ctx, work, in))
+	}
+}
+
+// enter takes a message in hand. It is nil when there is nothing to do: an attempt
+// runs, which has taken over this delivery, or it was settled moments ago and is
+// acknowledged again.
+func (c *Consumer) enter(in arrival) *flight {
+	f, found := in.way.inflight.enter(in.Sequence.Stream, in.Msg, time.Now())
 	switch found {
 	case entryRunning:
 		c.metrics.redelivered.Inc()
+		return nil
 	case entrySettled:
 		c.metrics.reacked.Inc()
-		c.ack(msg)
-	case entryFresh:
-		c.finish(work, f, meta, c.consider(ctx, work, msg, meta))
+		c.ack(in.Msg)
+		return nil
+	default:
+		return f
 	}
 }
 
 // consider decides what becomes of a message: decode, look up, attempt, decide.
-func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (end conclusion) {
+func (c *Consumer) consider(ctx, work context.Context, in arrival) (end conclusion) {
 	defer func() {
 		if p := recover(); p != nil {
-			end = c.panicked(p, msg, meta)
+			end = c.panicked(p, in)
 		}
 	}()
-	e, err := c.o.Layout.Names.DecodeMax(msg.Subject(), msg.Headers(), msg.Data(), c.o.maxBytes())
+	e, err := c.o.Layout.Names.DecodeMax(in.Subject(), in.Headers(), in.Data(), c.o.maxBytes())
+	if meant := in.way.meant; meant != nil && !meant(c.o.Layout.Names.SubjectSurvey(in.Subject()), e) {
+		return conclusion{action: actAck, outcome: outcomeSkipped}
+	}
 	if err != nil {
-		return c.refuse(err, msg, meta)
+		return c.refuse(err, in)
 	}
 	target, limits, err := c.endpoints.Target(work, e.Survey)
 	if err != nil {
-		return c.withoutTarget(err, limits, e, meta)
+		return c.withoutTarget(err, limits, e, in)
 	}
 	if r, known := c.health.Of(e.Survey); known {
-		if end, ended := c.unwell(r, limits, e, meta); ended {
+		if end, ended := c.unwell(r, limits, e, in); ended {
 			return end
 		}
 	}
-	return c.tryNow(ctx, work, target, limits, e, msg, meta)
+	return c.tryNow(ctx, work, target, limits, e, in)
 }
 
 // unwell ends an event whose endpoint is known not to work: the owner of its lane
 // probes, and nobody else tries. One that is promised to be brought into the lane
 // is let go; the others are parked.
-func (c *Consumer) unwell(r health.Record, limits config.Limits, e events.Event, meta *jetstream.MsgMetadata) (end conclusion, ended bool) {
+func (c *Consumer) unwell(r health.Record, limits config.Limits, e events.Event, in arrival) (end conclusion, ended bool) {
 	switch {
-	case r.Owes(meta.Sequence.Stream, meta.Timestamp):
+	case r.Owes(in.Sequence.Stream, in.Timestamp):
 		return conclusion{action: actOwe, outcome: outcomeOwed, survey: e.Survey}, true
 	case r.DisabledAt(limits.Revision):
-		return c.parking(e, meta, 0, "disabled", true), true
+		return c.parking(e, in, 0, "disabled", true), true
 	case r.Failing() && r.Disabled == nil:
-		return c.parking(e, meta, 0, r.Reason, true), true
+		return c.parking(e, in, 0, r.Reason, true), true
 	default:
 		return conclusion{}, false
 	}
 }
 
 // tryNow attempts an event, rides over a blip, and decides by how that ended.
-func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, limits config.Limits, e events.Event, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
+func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, limits config.Limits, e events.Event, in arrival) conclusion {
 	var got admitted // the last that was let through
 	var refused admit.Refusal
 	tries := 0
@@ -98,7 +113,7 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 			}
 		}
 		// The server counts deliveries, not tries: a crash may make a number repeat.
-		next := c.attemptAdmitted(work, target, c.share(limits, liveShare), e, meta.Sequence.Stream, delivery.Meta{Number: int(meta.NumDelivered) - 1 + n})
+		next := c.attemptAdmitted(work, target, c.share(limits, liveShare), e, in.Sequence.Stream, delivery.Meta{Number: int(in.NumDelivered) - 1 + n, Replay: in.way.replay})
 		if next.refusal != "" {
 			refused = next.refusal
 			return got.attempt, false
@@ -108,7 +123,9 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 	})
 	switch {
 	case tries == 0:
-		return c.parking(e, meta, 0, string(refused), true)
+		end := c.parking(e, in, 0, string(refused), true)
+		end.refused = refused
+		return end
 	case a.Verdict == delivery.Gone:
 		c.tellGone(work, e.Survey, a)
 	case got.failing:
@@ -118,9 +135,9 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 	switch end.action {
 	case actPark:
 		// An event whose own schedule has no say is tried when the lane is.
-		return c.parking(e, meta, tries, string(a.Reason), got.failing || got.ours || a.Verdict == delivery.Gone)
+		return c.parking(e, in, tries, string(a.Reason), got.failing || got.ours || a.Verdict == delivery.Gone)
 	case actBury:
-		end.letter = c.letterOf(string(a.Reason), msg, meta)
+		end.letter = c.letterOf(string(a.Reason), in)
 		end.letter.Survey, end.letter.EventID, end.letter.Detail, end.letter.Attempts = e.Survey, e.ID, a.Detail, a.Number
 		end.letter.First, end.letter.Last = a.Started, a.Started
 	case actAck, actOwe, actLeave, actReturn:
@@ -130,10 +147,10 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 
 // parking sends an event to its survey's lane. dueNow says that the event's own
 // schedule has no say: it was not tried, or its endpoint fails as a whole.
-func (c *Consumer) parking(e events.Event, meta *jetstream.MsgMetadata, tries int, reason string, dueNow bool) conclusion {
+func (c *Consumer) parking(e events.Event, in arrival, tries int, reason string, dueNow bool) conclusion {
 	return conclusion{action: actPark, outcome: outcomeParked, parked: &lanes.Waiting{
-		Survey: e.Survey, EventID: e.ID, Source: meta.Sequence.Stream, Published: meta.Timestamp, Parked: time.Now(), Attempts: tries,
-		Reason: reason, DueNow: dueNow, Traceparent: e.Traceparent, Tracestate: e.Tracestate, Body: e.Body,
+		Survey: e.Survey, EventID: e.ID, Source: in.Sequence.Stream, Published: in.Timestamp, Parked: time.Now(), Attempts: tries,
+		Reason: reason, DueNow: dueNow, Traceparent: e.Traceparent, Tracestate: e.Tracestate, Replay: in.way.replay, Body: e.Body,
 	}}
 }
 
@@ -166,58 +183,60 @@ func (c *Consumer) tellGone(work context.Context, survey events.Survey, a delive
 const healthTime = 3 * time.Second
 
 // refuse ends an event that can never be delivered as it is.
-func (c *Consumer) refuse(err error, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
+func (c *Consumer) refuse(err error, in arrival) conclusion {
 	var bad *events.BadEvent
 	if !errors.As(err, &bad) {
 		bad = &events.BadEvent{Reason: events.Malformed, Detail: err.Error()}
 	}
-	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Stringer("reason", bad.Reason).Int64("offset", bad.Offset).
+	c.o.Log.Error().Uint64("seq", in.Sequence.Stream).Stringer("reason", bad.Reason).Int64("offset", bad.Offset).
 		Str("detail", bad.Detail).Msg("event refused: it can never be delivered, and becomes a dead letter")
-	letter := c.letterOf(bad.Reason.String(), msg, meta)
+	letter := c.letterOf(bad.Reason.String(), in)
 	letter.Detail = fmt.Sprintf("byte %d: %s", bad.Offset, bad.Detail)
 	return conclusion{action: actBury, outcome: outcomeDead, letter: letter}
 }
 
 // withoutTarget ends an event whose endpoint is not there, or cannot be known.
-func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event, meta *jetstream.MsgMetadata) conclusion {
+func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event, in arrival) conclusion {
 	if errors.Is(err, config.ErrNoEndpoint) && limits.Revision != 0 {
-		if r, _ := c.health.Of(e.Survey); r.Owes(meta.Sequence.Stream, meta.Timestamp) {
+		if r, _ := c.health.Of(e.Survey); r.Owes(in.Sequence.Stream, in.Timestamp) {
 			return conclusion{action: actOwe, outcome: outcomeOwed, survey: e.Survey}
 		}
-		return c.parking(e, meta, 0, "disabled", true) // switched off is not removed: it waits until it is switched on
+		return c.parking(e, in, 0, "disabled", true) // switched off is not removed: it waits until it is switched on
 	}
 	if errors.Is(err, config.ErrNoEndpoint) {
-		c.o.History.Settled(deliverylog.KindNoWebhook, e.Survey, meta.Sequence.Stream)
+		if in.way.replay == "" { // of an event that is sent again, what became of it the first time stands
+			c.o.History.Settled(deliverylog.KindNoWebhook, e.Survey, in.Sequence.Stream)
+		}
 		return conclusion{action: actAck, outcome: outcomeNoEndpoint}
 	}
 	if errors.Is(err, config.ErrInvalidEndpoint) || errors.Is(err, config.ErrUnsealable) {
 		// It stays so until somebody changes it: waiting unacknowledged, its events
 		// would keep everybody else's from being delivered.
 		c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
-		return c.parking(e, meta, 0, "unusable-endpoint", true)
+		return c.parking(e, in, 0, "unusable-endpoint", true)
 	}
-	c.o.Log.Warn().Err(err).Uint64("seq", meta.Sequence.Stream).Str("survey", string(e.Survey)).
+	c.o.Log.Warn().Err(err).Uint64("seq", in.Sequence.Stream).Str("survey", string(e.Survey)).
 		Msg("the endpoint cannot be used now; the event waits")
 	return conclusion{action: actLeave, outcome: outcomeLeft}
 }
 
 // panicked keeps the process alive when the handling of one event did not, and
 // keeps that event from doing it again.
-func (c *Consumer) panicked(p any, msg jetstream.Msg, meta *jetstream.MsgMetadata) conclusion {
+func (c *Consumer) panicked(p any, in arrival) conclusion {
 	c.metrics.panics.Inc()
 	stack := string(debug.Stack())
-	c.o.Log.Error().Uint64("seq", meta.Sequence.Stream).Str("panic", fmt.Sprint(p)).Str("stack", stack).
+	c.o.Log.Error().Uint64("seq", in.Sequence.Stream).Str("panic", fmt.Sprint(p)).Str("stack", stack).
 		Msg("panic while handling an event; it becomes a dead letter")
-	letter := c.letterOf(string(delivery.ReasonPanic), msg, meta)
+	letter := c.letterOf(string(delivery.ReasonPanic), in)
 	letter.Detail, letter.Stack = fmt.Sprint(p), stack
 	return conclusion{action: actBury, outcome: outcomeDead, letter: letter}
 }
 
 // letterOf is the dead letter of a message of the event stream. The survey and
 // the id are read from what cannot be decoded as far as they can be.
-func (c *Consumer) letterOf(reason string, msg jetstream.Msg, meta *jetstream.MsgMetadata) *deadletters.Letter {
+func (c *Consumer) letterOf(reason string, in arrival) *deadletters.Letter {
 	return &deadletters.Letter{
-		Reason: reason, Survey: c.o.Layout.Names.SubjectSurvey(msg.Subject()), Source: meta.Sequence.Stream, Published: meta.Timestamp, Body: msg.Data(),
+		Reason: reason, Survey: c.o.Layout.Names.SubjectSurvey(in.Subject()), Source: in.Sequence.Stream, Published: in.Timestamp, Body: in.Data(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/popsee/webhooks/consumer/admit"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/delivery"
 )
 
@@ -35,6 +36,9 @@ type metrics struct {
 	timeLeft    prometheus.Gauge
 	alarm       prometheus.Gauge
 	resolver    prometheus.Counter
+	replayEnds  map[replay.Outcome]prometheus.Counter
+	replays     prometheus.Gauge
+	yielding    prometheus.Gauge
 }
 
 // The outcomes of the settled counter.
@@ -45,6 +49,10 @@ const (
 	outcomeParked     = "parked" // waits in its survey's lane
 	outcomeOwed       = "owed"   // brought into that lane later, from the event stream
 	outcomeLeft       = "left"   // unacknowledged: comes again
+
+	// On replays alone.
+	outcomeSkipped = "skipped"  // of another survey or response than asked for
+	outcomeLeftOut = "left_out" // its endpoint fails, and its lane has no room
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -68,6 +76,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, r := range admit.Refusals() {
 		m.refused[r] = refused.WithLabelValues(string(r))
 	}
+	replayed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "replay_events_total", Help: "Events that replays have let go, by outcome.",
+	}, []string{"outcome"})
+	m.replayEnds = map[replay.Outcome]prometheus.Counter{}
+	for _, o := range replay.Outcomes() {
+		m.replayEnds[o] = replayed.WithLabelValues(string(o))
+	}
 	m.attemptTime = histogram("attempt_duration_seconds", "How long one request took, DNS to the end of the response.")
 	m.latency = histogram("publish_to_delivered_seconds", "From an event's publication to its 2xx.")
 	m.redelivered = counter("redelivered_total", "Messages delivered again by the server while their attempt was running.")
@@ -82,7 +97,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.timeLeft = gauge("unsettled_time_left_seconds", "Time until the oldest unsettled event leaves the event stream; some 292 years while nothing waits.")
 	m.alarm = gauge("stopped_by_alarm", "1 while the live consumer has stopped by itself and waits for a person.")
 	m.resolver = counter("name_service_failures_total", "Attempts that failed because the name service fails for many hosts at once.")
-	reg.MustRegister(m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
+	m.replays = gauge("replays_running", "Replays that this replica works on.")
+	m.yielding = gauge("replays_yielding", "1 while replays wait because the live consumer is behind.")
+	reg.MustRegister(m.resolver, replayed, m.replays, m.yielding, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
 		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
 	return m
 }
@@ -104,6 +121,9 @@ func (m *metrics) attempted(a delivery.Attempt) {
 	m.attempts[a.Reason].Inc()
 	m.attemptTime.Observe(a.Took.Seconds())
 }
+
+// replayed counts one event of a replay.
+func (m *metrics) replayed(o replay.Outcome) { m.replayEnds[o].Inc() }
 
 // delivered counts one event that got its 2xx.
 func (m *metrics) delivered(published time.Time) {

@@ -27,7 +27,7 @@ func (c *Consumer) keepProgress(ctx context.Context) {
 			c.unsent.flush()
 			if now.Sub(aged) >= settledFor {
 				aged = now
-				c.inflight.age()
+				c.eachWay(func(w *way) { w.inflight.age() })
 			}
 		}
 	}
@@ -35,10 +35,12 @@ func (c *Consumer) keepProgress(ctx context.Context) {
 
 func (c *Consumer) tellProgress(now time.Time) {
 	var old []jetstream.Msg
-	c.inflight.each(func(f *flight) {
-		if now.Sub(f.since) >= progressAfter {
-			old = append(old, f.handle())
-		}
+	c.eachWay(func(w *way) {
+		w.inflight.each(func(f *flight) {
+			if now.Sub(f.since) >= progressAfter {
+				old = append(old, f.handle())
+			}
+		})
 	})
 	for _, msg := range old {
 		if msg.InProgress() != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/lanes"
@@ -19,38 +20,37 @@ type conclusion struct {
 	letter  *deadletters.Letter // what to bury, with actBury
 	parked  *lanes.Waiting      // what to park, with actPark
 	survey  events.Survey       // whose event is owed, with actOwe
+	refused admit.Refusal       // why admission let nothing be sent; empty when that is not why
 }
 
 // finish settles a message as decided. What is settled is remembered before the
 // acknowledgement is sent, so that a redelivery that overtakes it is not sent
-// to the endpoint again.
-func (c *Consumer) finish(work context.Context, f *flight, meta *jetstream.MsgMetadata, end conclusion) {
+// to the endpoint again. It returns how that ended.
+func (c *Consumer) finish(work context.Context, in arrival, f *flight, end conclusion) conclusion {
 	end = c.custody(work, end)
-	if end.outcome == outcomeDelivered {
-		c.metrics.delivered(meta.Timestamp)
-	} else {
-		c.metrics.settled[end.outcome].Inc()
-	}
+	in.way.count(end.outcome, in.Timestamp)
+	inflight := in.way.inflight
 	switch end.action {
 	case actAck:
-		c.inflight.settle(f.seq)
+		inflight.settle(f.seq)
 		c.ack(f.handle())
 	case actBury:
-		c.inflight.settle(f.seq)
+		inflight.settle(f.seq)
 		c.settle(func() error { return f.handle().TermWithReason(end.letter.Reason + ": now a dead letter") })
 	case actPark:
-		c.inflight.settle(f.seq)
+		inflight.settle(f.seq)
 		c.settle(func() error { return f.handle().TermWithReason("parked: " + end.parked.Reason) })
 	case actOwe:
 		c.o.History.Settled(deliverylog.KindOwed, end.survey, f.seq)
-		c.inflight.settle(f.seq)
+		inflight.settle(f.seq)
 		c.settle(func() error { return f.handle().TermWithReason("owed: brought into its lane later") })
 	case actReturn:
-		c.inflight.leave(f.seq)
+		inflight.leave(f.seq)
 		c.returns.add(func() error { return f.handle().Nak() })
 	case actLeave:
-		c.inflight.leave(f.seq)
+		inflight.leave(f.seq)
 	}
+	return end
 }
 
 // custody stores what is to be let go, before it is.

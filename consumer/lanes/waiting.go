@@ -21,6 +21,7 @@ type Waiting struct {
 	Reason                  string // why it was parked
 	DueNow                  bool   // it was not tried, or its endpoint fails as a whole: its own schedule says nothing
 	Traceparent, Tracestate string
+	Replay                  string // the replay that parked it; empty: none did
 	Body                    []byte
 
 	Probe bool // this try is the one that finds out whether a failing endpoint works again; not stored
@@ -35,6 +36,7 @@ const (
 	headerReason    = "Popsee-Reason"
 	headerEvent     = "Popsee-Event"
 	headerDueNow    = "Popsee-Due-Now"
+	headerReplay    = "Popsee-Replay"
 	headerParent    = "traceparent"
 	headerState     = "tracestate"
 )
@@ -58,6 +60,7 @@ func (w Waiting) message(names events.Names) *nats.Msg {
 	if w.DueNow {
 		set(headerDueNow, "true")
 	}
+	set(headerReplay, w.Replay)
 	set(headerParent, w.Traceparent)
 	set(headerState, w.Tracestate)
 	return &nats.Msg{Subject: names.LaneSubject(w.Survey), Header: h, Data: w.Body}
@@ -71,7 +74,7 @@ func read(h nats.Header, body []byte) (Waiting, error) {
 	}
 	w := Waiting{
 		EventID: h.Get(headerEvent), Reason: h.Get(headerReason), DueNow: h.Get(headerDueNow) == "true",
-		Traceparent: h.Get(headerParent), Tracestate: h.Get(headerState), Body: body,
+		Traceparent: h.Get(headerParent), Tracestate: h.Get(headerState), Replay: h.Get(headerReplay), Body: body,
 	}
 	var err error
 	if w.Source, err = strconv.ParseUint(h.Get(headerSource), 10, 64); err != nil {

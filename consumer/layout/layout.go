@@ -18,6 +18,8 @@ const (
 	deadAge        = 90 * 24 * time.Hour // how long a dead letter waits for somebody to look
 	attemptsAge    = 7 * 24 * time.Hour  // how long the delivery log is kept
 	maxAckPending  = 20_000              // all replicas together; only what is in hand counts, nothing waits in pending
+	replayPending  = 5_000               // likewise, of one replay
+	replayIdle     = 24 * time.Hour      // a replay's consumer that nobody pulls from is removed; one that is resumed later gets another
 	noHistory      = 1                   // the value alone
 	endpointsPast  = 8                   // earlier revisions of an endpoint, for the person who asks what changed
 )
@@ -138,6 +140,15 @@ func (l Layout) Consumer(start uint64, filters []string) jetstream.ConsumerConfi
 	return cfg
 }
 
+// Replay is the durable of one replay, shared by every replica like the live
+// consumer. start is the first stream sequence it delivers.
+func (l Layout) Replay(id string, start uint64, filters []string) jetstream.ConsumerConfig {
+	cfg := l.Consumer(start, filters)
+	cfg.Durable, cfg.Description = l.Names.ReplayConsumer(id), "sends stored events again; shared by every replica"
+	cfg.MaxAckPending, cfg.InactiveThreshold = replayPending, replayIdle
+	return cfg
+}
+
 // Buckets are the key-value buckets, in the order they are created.
 func (l Layout) Buckets() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
@@ -146,6 +157,7 @@ func (l Layout) Buckets() []jetstream.KeyValueConfig {
 		l.bucket(l.Names.Health(), "endpoints that fail, are disabled or are owed events", noHistory),
 		l.leased(l.Names.Replicas(), "the replicas that live now"),
 		l.leased(l.Names.Leases(), "which replica owns which shard of the lanes"),
+		l.bucket(l.Names.Replays(), "replays: jobs that send stored events again", noHistory),
 	}
 }
 

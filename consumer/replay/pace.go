@@ -1,0 +1,45 @@
+package replay
+
+import (
+	"golang.org/x/time/rate"
+)
+
+const (
+	// mostPulled is what one pull asks for: more would hold slots that another job
+	// could use, fewer cost a round trip too often.
+	mostPulled = 100
+	// pullsPerSecond is how finely a rate is cut: events that were pulled together are
+	// sent together, and a burst would be felt by live ones.
+	pullsPerSecond = 50
+
+	behindFrom = 1000 // live events that no replica was given yet: then replays wait
+	behindTo   = 100  // until there are so few
+)
+
+// share is one replica's part of a rate; 0 stays without a limit.
+func share(perSecond float64, replicas int) rate.Limit {
+	if perSecond == 0 {
+		return rate.Inf
+	}
+	return rate.Limit(perSecond / float64(max(replicas, 1)))
+}
+
+// pullSize is how many events are pulled at once at a limit.
+func pullSize(limit rate.Limit) int {
+	if limit == rate.Inf {
+		return mostPulled
+	}
+	return min(max(int(float64(limit)/pullsPerSecond), 1), mostPulled)
+}
+
+// Yielding says whether replays have to wait for live traffic. The zero value says
+// no.
+type Yielding struct{ behind bool }
+
+// Behind takes in how many live events wait to be given to a replica, and says
+// whether replays wait: they begin to at one bound and end at a lower one, so that
+// they do not do so by turns.
+func (y *Yielding) Behind(lag uint64) bool {
+	y.behind = lag > behindFrom || y.behind && lag > behindTo
+	return y.behind
+}

@@ -1,0 +1,197 @@
+// Package replay sends stored events again, as a job that every replica works on.
+//
+// A job is one record in the bucket webhook_replays, under its id:
+//
+//	{"format":"1","id":"k7x2m4qa","by":"ops@host","at":"2026-01-31T12:00:00Z","reason":"outage of example.com",
+//	 "stream_created":"2026-01-01T00:00:00Z","start":101,"end":1040,"surveys":["s1","s2"],"rate":1000,"events":880,
+//	 "state":"running","since":"2026-01-31T12:00:00Z","settled":412,
+//	 "counts":{"delivered":250,"parked":7,"no_webhook":12}}
+//
+// What is to be replayed is fixed when the job begins: events that come later are
+// not in it. Whoever writes a record compares and sets; the same record is read by
+// `webhooks replay show`. Every replica that sees a running job works on it through
+// one durable consumer on the event stream, webhooks-replay-<id>, with the start and
+// the surveys as its filter. So the server holds the cursor: a replica that dies
+// leaves nothing behind but what it had in hand.
+//
+// # States
+//
+//	          ┌──────── pause ────────┐
+//	          │                       ▼
+//	start ─► running                paused
+//	          │  ▲                    │ │
+//	          │  └─────── resume ─────┘ └─ cancel ─► cancelled
+//	          ├─ cancel ───────────────────────────► cancelled
+//	          ├─ everything up to its end is settled ► done
+//	          └─ the event stream is another one ────► failed
+//
+// # Settled
+//
+// settled is the acknowledgement floor of the job's consumer as last seen: every
+// event up to there has been sent, parked or passed over. It only rises. A consumer
+// that was lost is made again behind it, and what a consumer with a lost state
+// brings from before it is not sent again.
+//
+// # Live traffic goes first
+//
+// A job has a rate, which the replicas share; all jobs of a replica share slots that
+// are not the live consumer's; and nothing is pulled while the live consumer is behind
+// (pace.go). An event whose endpoint is busy waits in hand, one whose endpoint fails is
+// parked in its lane like any other, as long as that leaves half of the lane to live
+// events. What then has no place is left out, and the record says from where on.
+//
+// # Where things are
+//
+//	record   what stands in the bucket
+//	store    reads and writes it, for replicas and people
+//	change   which state follows which: pure
+//	look     what is to be done with a job as it stands: pure
+//	pace     how fast, and when not
+//	runner   which jobs this replica works on
+//	worker   one of them
+//	place    where in the event stream a moment is
+package replay
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// State is how a job stands.
+type State string
+
+// The states; see the package's picture.
+const (
+	Running   State = "running"
+	Paused    State = "paused"
+	Cancelled State = "cancelled"
+	Done      State = "done"
+	Failed    State = "failed"
+)
+
+// Ended says that nothing will happen any more.
+func (s State) Ended() bool { return s == Cancelled || s == Done || s == Failed }
+
+const (
+	// DefaultRate is how many events a second a job sends when nobody says
+	// otherwise, all replicas together: on two cores beside live traffic of 5,000 a
+	// second it costs that next to nothing (deployments/benchmarks.md).
+	DefaultRate = 1000
+	// MaxSurveys is how many surveys one job can name; it is bounded because they
+	// stand in its record.
+	MaxSurveys = 1000
+
+	maxLeftOut = 100  // surveys listed in LeftOut
+	maxText    = 1024 // of a reason, in bytes
+)
+
+// Record is one job.
+type Record struct {
+	Format string    `json:"format"`
+	ID     string    `json:"id"`
+	By     string    `json:"by,omitempty"` // who started it, as far as they said
+	At     time.Time `json:"at"`           // when
+	Reason string    `json:"reason,omitempty"`
+
+	StreamCreated time.Time       `json:"stream_created"`     // of the event stream that the sequences belong to
+	Start         uint64          `json:"start"`              // the first sequence of it that is replayed
+	End           uint64          `json:"end"`                // and the last
+	Surveys       []events.Survey `json:"surveys,omitempty"`  // only theirs; none means all
+	Response      string          `json:"response,omitempty"` // only this one; empty means all
+	Rate          float64         `json:"rate"`               // events a second, all replicas together; 0 means as fast as it goes
+	Events        uint64          `json:"events"`             // that stood between Start and End at the start, on the subjects that are read
+
+	State State     `json:"state"`
+	Since time.Time `json:"since"`         // when that began
+	Why   string    `json:"why,omitempty"` // a failed one failed, in one line
+
+	Settled uint64                   `json:"settled"`            // every event up to this sequence is settled
+	Given   uint64                   `json:"given,omitempty"`    // and up to this one given to some replica, as last seen
+	Counts  Counts                   `json:"counts"`             // a crash may lose, or count twice, what was in hand
+	Gone    uint64                   `json:"gone,omitempty"`     // sequences that left the event stream before they were replayed, at most
+	LeftOut map[events.Survey]uint64 `json:"left_out,omitempty"` // survey -> the first sequence left out; at most 100 are listed
+	Updated time.Time                `json:"updated,omitzero"`   // when progress was last written
+}
+
+// Counts are what became of a job's events.
+type Counts struct {
+	Delivered uint64 `json:"delivered,omitempty"`  // a 2xx
+	Parked    uint64 `json:"parked,omitempty"`     // they wait in their lanes, and are sent from there
+	Owed      uint64 `json:"owed,omitempty"`       // their lanes bring them from the event stream by themselves
+	NoWebhook uint64 `json:"no_webhook,omitempty"` // their surveys have no webhook: nothing is owed
+	Dead      uint64 `json:"dead,omitempty"`       // they can never be delivered: dead letters
+	Skipped   uint64 `json:"skipped,omitempty"`    // read, and of another survey or response than asked for
+	LeftOut   uint64 `json:"left_out,omitempty"`   // their endpoints fail, and their lanes have no room
+}
+
+// Sum is how many events that is.
+func (c Counts) Sum() uint64 {
+	return c.Delivered + c.Parked + c.Owed + c.NoWebhook + c.Dead + c.Skipped + c.LeftOut
+}
+
+func (c *Counts) add(d Counts) {
+	c.Delivered += d.Delivered
+	c.Parked += d.Parked
+	c.Owed += d.Owed
+	c.NoWebhook += d.NoWebhook
+	c.Dead += d.Dead
+	c.Skipped += d.Skipped
+	c.LeftOut += d.LeftOut
+}
+
+// NewID makes an id: eight characters, good as a key and in a consumer's name.
+func NewID() string { return strings.ToLower(rand.Text()[:8]) }
+
+// ParseID refuses what cannot be a replay's id.
+func ParseID(s string) (string, error) {
+	if s == "" || len(s) > 32 || strings.IndexFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) >= 0 {
+		return "", fmt.Errorf("%.40q is not the id of a replay", s)
+	}
+	return s, nil
+}
+
+// validate refuses a job that makes no sense, whoever wrote it.
+func (r Record) validate() error {
+	_, err := ParseID(r.ID)
+	switch {
+	case err != nil:
+		return err
+	case r.Start == 0 || r.End < r.Start:
+		return fmt.Errorf("a replay from sequence %d to %d: there is nothing in between", r.Start, r.End)
+	case r.Rate < 0:
+		return fmt.Errorf("a replay of %g events a second", r.Rate)
+	case len(r.Surveys) > MaxSurveys:
+		return fmt.Errorf("a replay of %d surveys: one can name %d", len(r.Surveys), MaxSurveys)
+	case len(r.Reason) > maxText || len(r.By) > maxText || len(r.Response) > maxText:
+		return fmt.Errorf("the reason, the name or the response is longer than %d bytes", maxText)
+	case r.StreamCreated.IsZero():
+		return errors.New("a replay of no event stream in particular")
+	}
+	return nil
+}
+
+func decode(value []byte) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(value, &r); err != nil {
+		return Record{}, fmt.Errorf("read a replay: %w", err)
+	}
+	if r.Format != events.Format {
+		return Record{}, fmt.Errorf("replay of format %.16q, this version reads %s", r.Format, events.Format)
+	}
+	return r, r.validate()
+}
+
+func encode(r Record) []byte {
+	r.Format = events.Format
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings, numbers and times alone cannot fail
+	}
+	return b
+}

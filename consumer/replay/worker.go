@@ -1,0 +1,381 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
+
+	"github.com/popsee/webhooks/events"
+)
+
+const (
+	askTime    = 5 * time.Second        // one question to NATS
+	pullTime   = time.Second            // one pull stays open so long, and a stop may wait for it
+	pullAgain  = 250 * time.Millisecond // after a pull that could not be made, or was not to be
+	beyondPull = 16                     // asked for once the job's end is reached: what others had in hand may come again
+)
+
+// worker is one job in the hands of this replica.
+type worker struct {
+	r       *Runner
+	id      string
+	sending Sending
+	limiter *rate.Limiter
+	job     atomic.Pointer[Record] // as last looked at
+	cons    atomic.Pointer[jetstream.Consumer]
+	beyond  atomic.Bool // an event behind the job's end has come
+	quiet   time.Time   // trouble was told; owned by keepLooking
+
+	revision uint64 // of the record, as last looked at; owned by keepLooking until it has returned
+	handlers sync.WaitGroup
+
+	mu    sync.Mutex // guards tally
+	tally progress   // not yet written
+}
+
+func newWorker(r *Runner, job Record) *worker {
+	w := &worker{r: r, id: job.ID, sending: r.deliver.Begin(job)}
+	w.limiter = rate.NewLimiter(share(job.Rate, r.o.Replicas()), mostPulled)
+	w.limiter.AllowN(time.Now(), mostPulled) // it begins without a burst
+	w.job.Store(&job)
+	return w
+}
+
+// run works on the job until it does not run any more or fetch ends, and returns
+// the revision of the record it last saw.
+func (w *worker) run(fetch, work context.Context) uint64 {
+	ctx, stop := context.WithCancel(fetch)
+	defer stop()
+	w.r.o.Log.Info().Str("replay", w.id).Msg("working on a replay")
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		defer stop()
+		w.keepLooking(ctx, work)
+	})
+	w.pull(ctx, work)
+	loops.Wait()
+	w.handlers.Wait()
+	w.leave(work)
+	w.sending.End()
+	return w.revision
+}
+
+// keepLooking looks at the job until it does not run any more.
+func (w *worker) keepLooking(ctx, work context.Context) {
+	tick := time.NewTicker(w.r.o.Every)
+	defer tick.Stop()
+	for {
+		ended, err := w.look(ctx)
+		if ended {
+			return
+		}
+		if err != nil && ctx.Err() == nil && time.Since(w.quiet) > 10*time.Second {
+			w.quiet = time.Now()
+			w.r.o.Log.Warn().Err(err).Str("replay", w.id).Msg("a replay could not be looked at; it goes on, and is looked at again")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look compares the job's record with the bus, and does what follows from both. It
+// says whether the job does not run any more.
+func (w *worker) look(ctx context.Context) (ended bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*askTime)
+	defer cancel()
+	s, err := w.see(ctx)
+	if err != nil {
+		return false, err
+	}
+	job, err := w.read(ctx) // after the consumer: a cancelled one's may be gone
+	if errors.Is(err, ErrNoReplay) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	w.limiter.SetLimit(share(job.Rate, w.r.o.Replicas()))
+	switch judge(job, s) {
+	case stepRest:
+		return true, nil
+	case stepForeign:
+		return w.fail(ctx, errForeign)
+	case stepCreate:
+		return false, w.create(ctx, job)
+	case stepFinish:
+		return w.finish(ctx, s)
+	case stepWork:
+	}
+	if w.cons.Load() == nil {
+		err = w.bind(ctx)
+	}
+	return false, errors.Join(err, w.report(ctx, s))
+}
+
+func (w *worker) read(ctx context.Context) (Record, error) {
+	kv, err := open(ctx, w.r.js, w.r.o.Layout.Names)
+	if err != nil {
+		return Record{}, err
+	}
+	job, revision, err := get(ctx, kv, w.id)
+	if err == nil {
+		w.job.Store(&job)
+		w.revision = revision
+	}
+	return job, err
+}
+
+func (w *worker) see(ctx context.Context) (sight, error) {
+	names := w.r.o.Layout.Names
+	stream, err := w.r.js.Stream(ctx, names.Stream())
+	if err != nil {
+		return sight{}, fmt.Errorf("look at stream %s: %w", names.Stream(), err)
+	}
+	cons, err := stream.Consumer(ctx, names.ReplayConsumer(w.id))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return sightOf(stream.CachedInfo(), nil), nil
+	}
+	if err != nil {
+		return sight{}, fmt.Errorf("look at consumer %s: %w", names.ReplayConsumer(w.id), err)
+	}
+	return sightOf(stream.CachedInfo(), cons.CachedInfo()), nil
+}
+
+// create makes the job's consumer behind what is settled: at the job's beginning,
+// or when it was lost. Another replica may do so in the same moment.
+func (w *worker) create(ctx context.Context, job Record) error {
+	names := w.r.o.Layout.Names
+	stream, err := w.r.js.Stream(ctx, names.Stream())
+	if err != nil {
+		return fmt.Errorf("look at stream %s: %w", names.Stream(), err)
+	}
+	w.cons.Store(nil)
+	cfg := w.r.o.Layout.Replay(w.id, job.from(), Filters(stream.CachedInfo().Config, names, job.Surveys))
+	_, err = w.r.js.CreateConsumer(ctx, names.Stream(), cfg)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+		return fmt.Errorf("create consumer %s: %w", cfg.Durable, err)
+	}
+	if job.Given > 0 {
+		w.r.o.Log.Warn().Str("replay", w.id).Uint64("from", job.from()).
+			Msg("a replay's consumer was lost; created again behind what is settled: what was settled in the last second is sent twice")
+	}
+	return w.bind(ctx)
+}
+
+func (w *worker) bind(ctx context.Context) error {
+	names := w.r.o.Layout.Names
+	cons, err := w.r.js.Consumer(ctx, names.Stream(), names.ReplayConsumer(w.id))
+	if err != nil {
+		return fmt.Errorf("bind consumer %s: %w", names.ReplayConsumer(w.id), err)
+	}
+	w.cons.Store(&cons)
+	return nil
+}
+
+// finish ends the job for every replica: whoever is first writes it. What others
+// have counted and not yet written follows.
+func (w *worker) finish(ctx context.Context, s sight) (bool, error) {
+	at, won := time.Now(), false
+	job, err := w.write(ctx, w.progressAt(s), func(r *Record) {
+		if won = r.State == Running; won {
+			r.State, r.Since, r.Settled, r.Updated = Done, at.UTC(), r.End, at.UTC()
+		}
+	})
+	if err != nil {
+		return false, err
+	}
+	if won {
+		w.r.o.Log.Info().Str("replay", w.id).Interface("counts", job.Counts).Uint64("gone", job.Gone).Msg("replay done")
+	}
+	return true, nil
+}
+
+func (w *worker) fail(ctx context.Context, why error) (bool, error) {
+	_, err := w.write(ctx, progress{}, func(r *Record) {
+		if !r.State.Ended() {
+			r.State, r.Since, r.Why = Failed, time.Now().UTC(), why.Error()
+		}
+	})
+	if err != nil {
+		return false, err
+	}
+	w.r.o.Log.Error().Err(why).Str("replay", w.id).Msg("replay failed")
+	return true, nil
+}
+
+// progressAt is where the job stands by what was seen of it.
+func (w *worker) progressAt(s sight) progress {
+	p := progress{first: s.first}
+	if s.cursor != nil {
+		p.settled, p.given = s.cursor.floor, s.cursor.given
+	}
+	return p
+}
+
+// report writes how far the job is.
+func (w *worker) report(ctx context.Context, s sight) error {
+	_, err := w.write(ctx, w.progressAt(s), func(*Record) {})
+	return err
+}
+
+// write adds to a position what was counted here since the last time, and makes a
+// change besides. What could not be written is counted the next time.
+func (w *worker) write(ctx context.Context, p progress, change func(*Record)) (Record, error) {
+	counted := w.take()
+	p.counts, p.leftOut = counted.counts, counted.leftOut
+	job, err := Change(ctx, w.r.js, w.r.o.Layout.Names, w.id, func(r *Record) error {
+		r.report(p, time.Now())
+		change(r)
+		return nil
+	})
+	if err != nil {
+		w.giveBack(counted)
+		return job, err
+	}
+	w.job.Store(&job)
+	return job, nil
+}
+
+func (w *worker) take() progress {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.tally
+	w.tally = progress{}
+	return p
+}
+
+func (w *worker) giveBack(p progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tally.counts.add(p.counts)
+	for survey, seq := range p.leftOut {
+		w.tally.leave(survey, seq)
+	}
+}
+
+func (p *progress) leave(survey events.Survey, seq uint64) {
+	if p.leftOut == nil {
+		p.leftOut = map[events.Survey]uint64{}
+	}
+	if old, there := p.leftOut[survey]; !there && len(p.leftOut) < maxLeftOut || there && seq < old {
+		p.leftOut[survey] = seq
+	}
+}
+
+// leave writes what is still to be said of the job, how far it has come included:
+// a paused one may be resumed when its consumer is forgotten. It removes the consumer
+// of one that has ended; should that fail, the server does so after a day.
+func (w *worker) leave(work context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), askTime)
+	defer cancel()
+	p := progress{}
+	if s, err := w.see(ctx); err == nil && w.job.Load().StreamCreated.Equal(s.created) {
+		p = w.progressAt(s)
+	}
+	if job, err := w.write(ctx, p, func(*Record) {}); err != nil || !job.State.Ended() {
+		return
+	}
+	names := w.r.o.Layout.Names
+	err := w.r.js.DeleteConsumer(ctx, names.Stream(), names.ReplayConsumer(w.id))
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		w.r.o.Log.Debug().Err(err).Str("replay", w.id).Msg("a replay's consumer could not be removed; the server does so after a day")
+	}
+}
+
+// pull pulls what the rate and the slots allow, until ctx ends.
+func (w *worker) pull(ctx, work context.Context) {
+	for ctx.Err() == nil {
+		cons := w.cons.Load()
+		if cons == nil || w.r.o.Hold() {
+			pause(ctx, pullAgain)
+			continue
+		}
+		n := pullSize(w.limiter.Limit())
+		if w.beyond.Load() {
+			n = min(n, beyondPull)
+			pause(ctx, w.r.o.Every)
+		}
+		if w.limiter.WaitN(ctx, n) != nil || w.r.slots.Acquire(ctx, int64(n)) != nil {
+			return // ctx has ended
+		}
+		batch, err := (*cons).Fetch(n, jetstream.FetchMaxWait(pullTime))
+		if err != nil {
+			w.r.slots.Release(int64(n))
+			pause(ctx, pullAgain)
+			continue
+		}
+		w.handlers.Go(func() { w.receive(ctx, work, batch, n) })
+	}
+}
+
+// receive hands every message of a pull to a goroutine of its own and gives back
+// the slots the pull did not fill.
+func (w *worker) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int) {
+	got := 0
+	for msg := range batch.Messages() {
+		got++
+		w.handlers.Go(func() {
+			defer w.r.slots.Release(1)
+			w.one(ctx, work, msg)
+		})
+	}
+	if batch.Error() != nil {
+		w.cons.Store(nil) // the next look binds it anew, or finds out
+		pause(ctx, pullAgain)
+	}
+	w.r.slots.Release(int64(n - got))
+}
+
+// one takes one message to its end. What lies behind the job's end is none of it,
+// and what is known to be settled is not sent again: the consumer's state was lost.
+func (w *worker) one(ctx, work context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return // nothing delivers to a pull's inbox but the server
+	}
+	seq, job := meta.Sequence.Stream, w.job.Load()
+	switch {
+	case seq > job.End:
+		w.beyond.Store(true)
+		_ = msg.Ack() // or it comes again, and means as little
+	case seq <= job.Settled:
+		_ = msg.Ack()
+		w.r.o.Settled(Repeated)
+	default:
+		w.count(w.sending.Send(ctx, work, msg))
+	}
+}
+
+func (w *worker) count(res Result) {
+	w.r.o.Settled(res.Outcome)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := &w.tally.counts
+	switch res.Outcome {
+	case Delivered:
+		c.Delivered++
+	case Parked:
+		c.Parked++
+	case Owed:
+		c.Owed++
+	case NoWebhook:
+		c.NoWebhook++
+	case Dead:
+		c.Dead++
+	case Skipped:
+		c.Skipped++
+	case LeftOut:
+		c.LeftOut++
+		w.tally.leave(res.Survey, res.Sequence)
+	case Repeated, Left:
+	}
+}

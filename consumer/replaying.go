@@ -1,0 +1,153 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/admit"
+	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/events"
+)
+
+const (
+	replayPatience = 5 * time.Second        // a busy endpoint's event waits in hand so long before its lane is the better place
+	replayAgain    = 500 * time.Millisecond // between its tries to be let through
+)
+
+// yieldingObserved takes in how far the live consumer is behind.
+func (c *Consumer) yieldingObserved(lag uint64) {
+	behind := c.yields.Behind(lag)
+	c.yielding.Store(behind)
+	c.metrics.yielding.Set(0)
+	if behind {
+		c.metrics.yielding.Set(1)
+	}
+}
+
+// needsAll says that replays have to wait: the live consumer is behind, or has
+// stopped by itself.
+func (c *Consumer) needsAll() bool { return c.yielding.Load() || c.mark.Alarm() != nil }
+
+// fromReplays sends stored events again, through the same steps as the live path.
+type fromReplays struct{ *Consumer }
+
+// Begin implements replay.Deliverer.
+func (c fromReplays) Begin(job replay.Record) replay.Sending {
+	s := &sending{c: c.Consumer, way: &way{replay: job.ID, inflight: newInflight(), meant: meantBy(job)}}
+	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes)
+	c.ways.add(s.way)
+	return s
+}
+
+// meantBy says which events a job means.
+func meantBy(job replay.Record) func(events.Survey, events.Event) bool {
+	surveys := map[events.Survey]bool{}
+	for _, s := range job.Surveys {
+		surveys[s] = true
+	}
+	return func(subject events.Survey, e events.Event) bool {
+		if job.Response != "" && e.ID != job.Response {
+			return false
+		}
+		if e.Survey != "" {
+			subject = e.Survey
+		}
+		return len(surveys) == 0 || surveys[subject]
+	}
+}
+
+// sending is one replay in the hands of this replica.
+type sending struct {
+	c    *Consumer
+	way  *way
+	room *rooms
+}
+
+// End implements replay.Sending.
+func (s *sending) End() { s.c.ways.remove(s.way) }
+
+// Send implements replay.Sending.
+func (s *sending) Send(ctx, work context.Context, msg jetstream.Msg) replay.Result {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return replay.Result{Outcome: replay.Left}
+	}
+	in := arrival{msg, meta, s.way}
+	r := replay.Result{Outcome: replay.Repeated, Sequence: meta.Sequence.Stream}
+	f := s.c.enter(in)
+	if f == nil {
+		return r
+	}
+	end := s.c.finish(work, in, f, s.consider(ctx, work, in))
+	r.Outcome, r.Survey = replayOutcomes[end.outcome], end.survey
+	return r
+}
+
+// replayOutcomes are the outcomes as replays count them.
+var replayOutcomes = map[string]replay.Outcome{
+	outcomeDelivered: replay.Delivered, outcomeNoEndpoint: replay.NoWebhook, outcomeDead: replay.Dead, outcomeParked: replay.Parked,
+	outcomeOwed: replay.Owed, outcomeLeft: replay.Left, outcomeSkipped: replay.Skipped, outcomeLeftOut: replay.LeftOut,
+}
+
+// consider is the live path's, with more patience: a replay is in no hurry, so an
+// event whose endpoint is busy waits in hand, and no lane is filled for it.
+func (s *sending) consider(ctx, work context.Context, in arrival) conclusion {
+	for began := time.Now(); ; {
+		end := s.c.consider(ctx, work, in)
+		switch s.weigh(work, end, time.Since(began)) {
+		case placeTaken:
+			return end
+		case placeNone:
+			return conclusion{action: actAck, outcome: outcomeLeftOut, survey: end.parked.Survey}
+		case placeLater:
+		}
+		if pause(ctx, replayAgain); ctx.Err() != nil {
+			return conclusion{action: actReturn, outcome: outcomeLeft}
+		}
+	}
+}
+
+// place is where an event of a replay goes.
+type place uint8
+
+const (
+	placeTaken place = iota // where the live path would have it
+	placeLater              // nowhere yet: it waits in hand
+	placeNone               // its lane has no room, and nobody knows when it will
+)
+
+// weigh asks for room only where that decides.
+func (s *sending) weigh(work context.Context, end conclusion, waited time.Duration) place {
+	if end.action != actPark || busy(end.refused) && waited < replayPatience {
+		return placeOf(end, waited, false)
+	}
+	room, err := s.room.take(work, end.parked.Survey, len(end.parked.Body))
+	if err != nil {
+		s.c.parkQuiet.warn(err, "the room in a lane is not known; a replayed event waits")
+		return placeLater
+	}
+	return placeOf(end, waited, room)
+}
+
+// placeOf is the only place that decides it. A lane with little room is left to
+// live events. An endpoint that is merely busy is waited for; for one that fails
+// that could be days.
+func placeOf(end conclusion, waited time.Duration, room bool) place {
+	switch {
+	case end.action != actPark:
+		return placeTaken
+	case busy(end.refused) && waited < replayPatience:
+		return placeLater
+	case room:
+		return placeTaken
+	case busy(end.refused):
+		return placeLater
+	default:
+		return placeNone
+	}
+}
+
+// busy says whether a refusal is one that passes while the endpoint works.
+func busy(r admit.Refusal) bool { return r != "" && r != admit.Failing }
