@@ -35,6 +35,7 @@
 //	health      which endpoints fail, known to every replica
 //	deadletters what was given up on
 //	deliverylog every attempt and settlement
+//	audit       what became of every event
 //	walk        reads a stream once, for a person's question
 //
 // Between two looks at the mark, a message at or below its bound proves that the
