@@ -24,6 +24,10 @@ webhooks lanes --survey s1 --json`,
 	"why": `
 webhooks why 7c9e6679-7425-40de-944b-e07fc1f90ae7
 webhooks why r1 --survey s1                        much faster: only that survey's events are searched`,
+	"audit": `
+webhooks audit
+webhooks audit --since 24h --until 1h
+webhooks audit --since 1041 --until 2000 --json`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -

@@ -57,7 +57,7 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts, wait-letters, wait-health and raw-publish.
+// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish and raw-delete.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -81,6 +81,7 @@ func TestScripts(t *testing.T) {
 			"wait-letters":  waitLetters,
 			"wait-health":   waitHealth,
 			"raw-publish":   rawPublish,
+			"raw-delete":    rawDelete,
 		},
 	})
 }
@@ -177,6 +178,21 @@ func rawPublish(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = js.Publish(context.Background(), args[1], []byte(args[2]))
 	ts.Check(err)
+}
+
+// rawDelete takes a message out of a stream, behind everybody's back; last means
+// the last one.
+func rawDelete(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	stream, err := js.Stream(context.Background(), args[1])
+	ts.Check(err)
+	seq := stream.CachedInfo().State.LastSeq
+	if args[2] != "last" {
+		_, err := fmt.Sscan(args[2], &seq)
+		ts.Check(err)
+	}
+	ts.Check(stream.DeleteMsg(context.Background(), seq))
 }
 
 // waitAttempts waits until the delivery log holds so many attempts.
