@@ -31,6 +31,7 @@ func (s Settings) Validate() error {
 	f.checkEmbedded(s.Embedded)
 	f.checkBus(s.Bus)
 	f.checkDelivery(s.Delivery)
+	f.checkKeys(s.Keys)
 	f.checkLog(s.Log)
 	f.checkAdmin(s.Admin)
 	return f.err()
@@ -135,6 +136,12 @@ func (f *Faults) checkDelivery(d DeliverySettings) {
 		if !p.IsValid() || p.Bits() == 0 {
 			f.add(withHint(fmt.Errorf("--allow: %v is everything", p), "name the private networks your endpoints are on"))
 		}
+	}
+}
+
+func (f *Faults) checkKeys(k KeySettings) {
+	if k.Ring != "" && k.Inline != "" {
+		f.addf("--keyring and --keyring-json: only one of them")
 	}
 }
 

@@ -53,7 +53,8 @@ type service struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	layout   layout.Layout
-	keys     *config.Keyring
+	keys     *config.Keyring // as it was at the start
+	ring     ringInUse       // the same, as it changes
 	store    *config.Store
 	client   *delivery.Client
 	own      ownListeners
@@ -198,6 +199,8 @@ func (v *service) openKeys(context.Context) error {
 	path, create := v.settings.KeyringPath()
 	var err error
 	switch {
+	case v.settings.Keys.Inline != "":
+		v.keys, err = config.ParseKeyring([]byte(v.settings.Keys.Inline.Reveal()))
 	case path == "":
 		v.log.Warn().Msg("no key ring: endpoints with a secret cannot be signed for and their events wait; make one with `webhooks keys generate` and give it with --keyring")
 	case create:
@@ -272,7 +275,13 @@ func (v *service) openStore(ctx context.Context) error {
 		return err
 	}
 	v.store = s
+	v.ring.ring = v.keys
+	v.ring.show(v.metrics)
 	v.closers.Push("endpoints", closeTime, func(context.Context) error { s.Close(); return nil })
+	if path, _ := v.settings.KeyringPath(); path != "" {
+		end := inBackground(func(ctx context.Context) { v.ring.follow(ctx, path, s, v.log) })
+		v.closers.Push("key ring", closeTime, func(context.Context) error { end(); return nil })
+	}
 	v.log.Info().Int("endpoints", s.Len()).Dur("took", time.Since(started)).Msg("endpoints are in memory")
 	return nil
 }
