@@ -43,6 +43,7 @@ type NATSSettings struct {
 	Cert     string   `name:"nats-cert" aliases:"tlscert" env:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate."`
 	Key      string   `name:"nats-key" aliases:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
 	CA       string   `name:"nats-ca" aliases:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"TLS certificate authority."`
+	Inbox    string   `name:"nats-inbox-prefix" aliases:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Where NATS answers this user, so that no other user hears it; _INBOX if not given."`
 }
 
 // EmbeddedSettings is the NATS server inside the process, and the folder where

@@ -78,6 +78,9 @@ func (f *Faults) checkNATS(n NATSSettings) {
 			f.under("--nats-url", checkServer(server))
 		}
 	}
+	if strings.ContainsAny(n.Inbox, " \t\r\n*>") || strings.HasSuffix(n.Inbox, ".") {
+		f.addf("--nats-inbox-prefix: %q is no subject", n.Inbox)
+	}
 	if (n.Cert == "") != (n.Key == "") {
 		f.addf("--nats-cert and --nats-key: one is useless without the other")
 	}
