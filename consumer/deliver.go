@@ -36,6 +36,7 @@ func (c fromLanes) Ask(ctx context.Context, survey events.Survey, probe bool) la
 	case errors.Is(err, config.ErrNoEndpoint):
 		return lanes.Result{} // to be buried
 	case err != nil:
+		c.unusable(err)
 		return lanes.Result{Verdict: lanes.Held, Reason: err.Error(), After: heldOurs}
 	}
 	return held(c.gate.Ask(survey, target.Host(), c.laneLimit(survey, limits, probe)))
@@ -85,6 +86,7 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	case errors.Is(err, config.ErrNoEndpoint) && limits.Revision == 0:
 		return lanes.Result{Verdict: lanes.Bury, Reason: lanes.ReasonNoEndpoint, Detail: "the endpoint was removed while the event waited"}
 	case err != nil:
+		c.unusable(err)
 		return lanes.Result{Verdict: lanes.Held, Reason: err.Error(), After: heldOurs}
 	}
 	e := events.Event{

@@ -212,12 +212,21 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 	if errors.Is(err, config.ErrInvalidEndpoint) || errors.Is(err, config.ErrUnsealable) {
 		// It stays so until somebody changes it: waiting unacknowledged, its events
 		// would keep everybody else's from being delivered.
-		c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
+		c.unusable(err)
 		return c.parking(e, in, 0, "unusable-endpoint", true)
 	}
 	c.o.Log.Warn().Err(err).Uint64("seq", in.Sequence.Stream).Str("survey", string(e.Survey)).
 		Msg("the endpoint cannot be used now; the event waits")
 	return conclusion{action: actLeave, outcome: outcomeLeft}
+}
+
+// unusable tells of an endpoint that nothing can be sent to. That a secret cannot
+// be opened is our own fault: it is counted, for somebody to be called.
+func (c *Consumer) unusable(err error) {
+	if errors.Is(err, config.ErrUnsealable) {
+		c.metrics.unsealable.Inc()
+	}
+	c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
 }
 
 // panicked keeps the process alive when the handling of one event did not, and

@@ -29,6 +29,7 @@ type metrics struct {
 	ackErrors   prometheus.Counter
 	rebinds     prometheus.Counter
 	panics      prometheus.Counter
+	unsealable  prometheus.Counter
 	inFlight    prometheus.Gauge
 	lag         prometheus.Gauge
 	ackPending  prometheus.Gauge
@@ -90,6 +91,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.ackErrors = counter("ack_errors_total", "Acknowledgements that could not be sent because NATS was away.")
 	m.rebinds = counter("consumer_rebinds_total", "Times the watchdog bound the consumer anew because nothing arrived in spite of lag.")
 	m.panics = counter("panics_total", "Panics while handling one event.")
+	m.unsealable = counter("unsealable_secrets_total", "Times an event had to wait because its endpoint's secret cannot be opened with our key ring; it rises for as long as that lasts.")
 	m.inFlight = gauge("in_flight", "Messages in hand.")
 	m.lag = gauge("lag_events", "Events in the stream that were not yet given to any replica.")
 	m.ackPending = gauge("ack_pending_events", "Events given to some replica and not yet settled.")
@@ -100,7 +102,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.replays = gauge("replays_running", "Replays that this replica works on.")
 	m.yielding = gauge("replays_yielding", "1 while replays wait because the live consumer is behind.")
 	reg.MustRegister(m.resolver, replayed, m.replays, m.yielding, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
-		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
+		m.panics, m.unsealable, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
 	return m
 }
 

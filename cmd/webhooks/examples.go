@@ -65,7 +65,13 @@ webhooks dead-letters purge --reason malformed --dry-run
 webhooks dead-letters purge 17 18`,
 	"keys generate": "webhooks keys generate --keyring keyring.json",
 	"keys list":     "webhooks keys list --keyring keyring.json",
-	"keys public":   "webhooks keys public --keyring keyring.json > public.json",
+	"keys rotate": `
+webhooks keys rotate --keyring keyring.json`,
+	"keys reseal": `
+webhooks keys reseal --keyring keyring.json --dry-run
+webhooks keys reseal --keyring keyring.json`,
+	"keys remove": "webhooks keys remove 92aca74826c15aa7 --keyring keyring.json",
+	"keys public": "webhooks keys public --keyring keyring.json > public.json",
 	"endpoint test": `
 webhooks endpoint test s1
 webhooks endpoint test s1 --allow-insecure-endpoints`,
