@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/admit"
@@ -49,16 +50,21 @@ func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
 
 // consider decides what becomes of a message: decode, look up, attempt, decide.
 func (c *Consumer) consider(ctx, work context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (end conclusion) {
+	var span trace.Span
 	defer func() {
 		if p := recover(); p != nil {
 			end = c.panicked(p, msg, meta)
 		}
+		end.span = span
 	}()
 	e, err := c.o.Layout.Names.DecodeMax(msg.Subject(), msg.Headers(), msg.Data(), c.o.maxBytes())
 	if err != nil {
 		return c.refuse(err, msg, meta)
 	}
+	work, span = c.spans.received(work, e, meta)
+	looking := c.spans.phase(work, "look up")
 	target, limits, err := c.endpoints.Target(work, e.Survey)
+	over(looking)
 	if err != nil {
 		return c.withoutTarget(err, limits, e, meta)
 	}
@@ -193,6 +199,7 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 	if errors.Is(err, config.ErrInvalidEndpoint) || errors.Is(err, config.ErrUnsealable) {
 		// It stays so until somebody changes it: waiting unacknowledged, its events
 		// would keep everybody else's from being delivered.
+		c.metrics.unusable.Inc()
 		c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
 		return c.parking(e, meta, 0, "unusable-endpoint", true)
 	}

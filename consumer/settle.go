@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -19,13 +20,16 @@ type conclusion struct {
 	letter  *deadletters.Letter // what to bury, with actBury
 	parked  *lanes.Waiting      // what to park, with actPark
 	survey  events.Survey       // whose event is owed, with actOwe
+	span    trace.Span          // of the event's stay here; nil where nothing is traced
 }
 
 // finish settles a message as decided. What is settled is remembered before the
 // acknowledgement is sent, so that a redelivery that overtakes it is not sent
 // to the endpoint again.
 func (c *Consumer) finish(work context.Context, f *flight, meta *jetstream.MsgMetadata, end conclusion) {
+	span := end.span
 	end = c.custody(work, end)
+	defer settledAs(span, end.outcome)
 	if end.outcome == outcomeDelivered {
 		c.metrics.delivered(meta.Timestamp)
 	} else {
@@ -69,6 +73,7 @@ func (c *Consumer) custody(work context.Context, end conclusion) conclusion {
 // stays where it is: it comes again, and is recognised if the copy was stored.
 func (c *Consumer) park(work context.Context, end conclusion) conclusion {
 	if err := c.parker.Park(work, *end.parked); err != nil {
+		c.metrics.noCustody[actPark].Inc()
 		c.parkQuiet.warn(err, "an event could not be parked; it stays in the event stream, unacknowledged")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
@@ -80,9 +85,11 @@ func (c *Consumer) park(work context.Context, end conclusion) conclusion {
 // go: the message comes again, and is buried again.
 func (c *Consumer) bury(work context.Context, end conclusion) conclusion {
 	if err := c.dead.Bury(work, *end.letter); err != nil {
+		c.metrics.noCustody[actBury].Inc()
 		c.deadQuiet.warn(err, "a dead letter could not be stored; its event waits")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
+	c.metrics.buried.Inc()
 	c.o.History.Settled(deliverylog.KindDead, end.letter.Survey, end.letter.Source)
 	return end
 }
