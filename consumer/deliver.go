@@ -92,6 +92,8 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	e := events.Event{
 		ID: w.EventID, Kind: events.KindCompleted, Survey: w.Survey, Body: w.Body, Traceparent: w.Traceparent, Tracestate: w.Tracestate,
 	}
+	ctx, span := c.spans.waited(ctx, e, w.Parked, w.Source)
+	defer over(span)
 	got := c.attemptAdmitted(ctx, target, c.laneLimit(w.Survey, limits, w.Probe), e, w.Source, delivery.Meta{Number: w.Attempts + 1, Replay: w.Replay})
 	if got.refusal != "" {
 		return held(got.refusal)

@@ -101,8 +101,9 @@ func (s *sending) consider(ctx, work context.Context, in arrival) conclusion {
 		case placeTaken:
 			return end
 		case placeNone:
-			return conclusion{action: actAck, outcome: outcomeLeftOut, survey: end.parked.Survey}
+			return conclusion{action: actAck, outcome: outcomeLeftOut, survey: end.parked.Survey, span: end.span}
 		case placeLater:
+			settledAs(end.span, outcomeLeft)
 		}
 		if !wait.For(ctx, replayAgain) {
 			return conclusion{action: actReturn, outcome: outcomeLeft}

@@ -84,7 +84,7 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 	settings := testSettings(t.TempDir())
 	settings.NATS, settings.Keys.Ring = as(s, "dispatcher"), ring
 	var log lockedBuffer
-	v, err := openService(t.Context(), settings, zerolog.New(&log))
+	v, err := openService(t.Context(), settings, noEnv, zerolog.New(&log))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestNoSettingOpensOurOwnListeners(t *testing.T) {
 	s.Keys.Ring = newRing(t)
 	s.Admin.Listen = "127.0.0.1:0"
 	s.Delivery.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.0/8")}
-	v, err := openService(t.Context(), s, zerolog.Nop())
+	v, err := openService(t.Context(), s, noEnv, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/app"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/tracing"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -45,7 +46,8 @@ const insecureWarning = "UNSAFE: --allow-insecure-endpoints lets webhooks go to 
 // them in reverse.
 type service struct {
 	settings config.Settings
-	replica  string // this process among the replicas
+	env      func(string) string // of the process
+	replica  string              // this process among the replicas
 	log      zerolog.Logger
 	closers  app.Closers
 
@@ -58,6 +60,7 @@ type service struct {
 	store    *config.Store
 	client   *delivery.Client
 	own      ownListeners
+	traces   *tracing.Exporter // nil: nothing is traced
 	metrics  *prometheus.Registry
 	history  *deliverylog.Log
 	consumer *consumer.Consumer
@@ -66,12 +69,13 @@ type service struct {
 }
 
 // openService opens everything. On an error what was opened is closed again.
-func openService(ctx context.Context, s config.Settings, log zerolog.Logger) (*service, error) {
-	v := &service{settings: s, replica: replicaName(), log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
+func openService(ctx context.Context, s config.Settings, env func(string) string, log zerolog.Logger) (*service, error) {
+	v := &service{settings: s, env: env, replica: replicaName(), log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
 	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A straight list: each step needs the ones before it.
 	for _, step := range []func(context.Context) error{
-		v.openEmbedded, v.connect, v.openAdmin, v.openKeys, v.arrange, v.provision, v.openStore, v.openClient, v.openHistory, v.openConsumer,
+		v.openEmbedded, v.connect, v.openGauges, v.openAdmin, v.openTracing, v.openKeys, v.arrange, v.provision, v.openStreams, v.openStore, v.openClient, v.openHistory,
+		v.openConsumer,
 	} {
 		if err := v.step(ctx, step); err != nil {
 			return nil, errors.Join(err, v.close())
@@ -354,6 +358,7 @@ func (v *service) openConsumer(context.Context) error {
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
 		DisableAfter: v.settings.Delivery.DisableAfter,
 		Replica:      v.replica, Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
+		Tracer: v.traces.Tracer(),
 	})
 	v.ready.Store(v.consumer)
 	return nil
