@@ -16,6 +16,7 @@ type compiled struct {
 	target     *delivery.Target
 	limits     Limits
 	err        error
+	keys       *Keyring // that opened the secrets
 	revision   uint64
 	generation uint32
 	used       atomic.Bool // since the last eviction
@@ -38,7 +39,7 @@ func (s *Store) target(id events.Survey) *compiled {
 		return nil
 	}
 	c := s.compile(id, in)
-	s.table.keep(id, c)
+	s.table.keep(id, c, &s.keys)
 	return c
 }
 
@@ -52,13 +53,14 @@ func (s *shard) cached(id events.Survey) *compiled {
 	return c
 }
 
-// keep caches a target, unless its endpoint has changed since it was made.
-func (t *table) keep(id events.Survey, c *compiled) {
+// keep caches a target, unless its endpoint or the key ring has changed since it
+// was made.
+func (t *table) keep(id events.Survey, c *compiled, keys *atomic.Pointer[Keyring]) {
 	s, hash := t.shardOf(string(id))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.find(hash, string(id))
-	if !ok || r.revision() != c.revision || r.generation() != c.generation || r.kind().counts() == 0 {
+	if !ok || c.keys != keys.Load() || r.revision() != c.revision || r.generation() != c.generation || r.kind().counts() == 0 {
 		return
 	}
 	if len(s.targets) >= t.perShard {
@@ -97,9 +99,19 @@ func (t *table) evictIdle() {
 	}
 }
 
+// forgetTargets drops every target, and with them their secrets.
+func (t *table) forgetTargets() {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		clear(s.targets)
+		s.mu.Unlock()
+	}
+}
+
 // compile parses a stored value and opens its secrets.
 func (s *Store) compile(id events.Survey, in stored) *compiled {
-	c := &compiled{revision: in.revision, generation: in.generation}
+	c := &compiled{keys: s.keys.Load(), revision: in.revision, generation: in.generation}
 	e, err := s.endpoint(id, in)
 	if err != nil {
 		c.err = err
@@ -110,7 +122,7 @@ func (s *Store) compile(id events.Survey, in stored) *compiled {
 		c.err = fmt.Errorf("survey %s: %w: it is switched off", id, ErrNoEndpoint)
 		return c
 	}
-	secrets, err := s.unseal(e)
+	secrets, err := unsealAll(c.keys, e)
 	if err != nil {
 		c.err = err
 		return c
@@ -131,19 +143,19 @@ func (s *Store) endpoint(id events.Survey, in stored) (Endpoint, error) {
 	return readEndpoint(id, in.revision, in.value, s.o.Rules)
 }
 
-// unseal opens the secrets that still sign. One that has expired may be sealed
+// unsealAll opens the secrets that still sign. One that has expired may be sealed
 // with a key that is no longer in the ring.
-func (s *Store) unseal(e Endpoint) ([]delivery.SecretSpec, error) {
+func unsealAll(keys *Keyring, e Endpoint) ([]delivery.SecretSpec, error) {
 	now := time.Now()
 	var specs []delivery.SecretSpec
 	for _, sealed := range e.Secrets {
 		if sealed.Expired(now) {
 			continue
 		}
-		if s.o.Keys == nil {
+		if keys == nil {
 			return nil, fmt.Errorf("survey %s: %w: key %s: this process has no key ring", e.Survey, ErrUnsealable, sealed.KeyID)
 		}
-		secret, err := s.o.Keys.Open(e.Survey, sealed)
+		secret, err := keys.Open(e.Survey, sealed)
 		if err != nil {
 			return nil, fmt.Errorf("survey %s: %w", e.Survey, err)
 		}

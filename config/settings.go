@@ -43,6 +43,7 @@ type NATSSettings struct {
 	Cert     string   `name:"nats-cert" aliases:"tlscert" env:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate."`
 	Key      string   `name:"nats-key" aliases:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
 	CA       string   `name:"nats-ca" aliases:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"TLS certificate authority."`
+	Inbox    string   `name:"nats-inbox-prefix" aliases:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Where NATS answers this user, so that no other user hears it; _INBOX if not given."`
 }
 
 // EmbeddedSettings is the NATS server inside the process, and the folder where
@@ -74,7 +75,8 @@ type DeliverySettings struct {
 
 // KeySettings is where the keys are that open the secrets of endpoints.
 type KeySettings struct {
-	Ring string `name:"keyring" env:"WEBHOOKS_KEYRING" placeholder:"FILE" help:"Key ring that opens endpoints' secrets; with the embedded server keyring.json in the data folder, made when missing."`
+	Ring   string   `name:"keyring" env:"WEBHOOKS_KEYRING" placeholder:"FILE" help:"Key ring that opens endpoints' secrets; with the embedded server keyring.json in the data folder, made when missing. Read again when it changes."`
+	Inline Password `name:"keyring-json" env:"WEBHOOKS_KEYRING_JSON" placeholder:"JSON" help:"The key ring itself, where secrets come as environment variables; instead of a file."`
 }
 
 // AdminSettings is where health and metrics are served.
@@ -147,7 +149,7 @@ func (s Settings) KeyringPath() (path string, create bool) {
 	if s.Keys.Ring != "" {
 		return s.Keys.Ring, false
 	}
-	if s.NATS.External() {
+	if s.NATS.External() || s.Keys.Inline != "" {
 		return "", false
 	}
 	return filepath.Join(s.Embedded.DataDir, "keyring.json"), true

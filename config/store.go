@@ -58,6 +58,7 @@ type Store struct {
 	bucket string
 	table  *table
 	notes  *notifier
+	keys   atomic.Pointer[Keyring]
 
 	state  atomic.Pointer[watchState]
 	closed atomic.Bool
@@ -78,6 +79,7 @@ type watchState struct {
 func Open(ctx context.Context, js jetstream.JetStream, bucket string, o StoreOptions) (*Store, error) {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.Keys), notes: newNotifier(), close: cancel}
+	s.keys.Store(o.Keys)
 	s.state.Store(&watchState{})
 	opened := make(chan error, 1)
 	s.wg.Go(func() { s.run(watching, opened) })
@@ -105,6 +107,14 @@ func (s *Store) Close() {
 	s.table.free()
 }
 
+// SetKeys replaces the key ring: from then on secrets are opened with the new
+// one alone, those too that are open already. An endpoint that was
+// [ErrUnsealable] is tried again.
+func (s *Store) SetKeys(keys *Keyring) {
+	s.keys.Store(keys)
+	s.table.forgetTargets()
+}
+
 // Current says whether the watch is known to have everything that the bucket
 // has, and when that was last seen.
 func (s *Store) Current() (bool, time.Time) {
@@ -120,7 +130,7 @@ func (s *Store) Current() (bool, time.Time) {
 // owed ([ErrNoEndpoint]) is only said while the watch is known to be current,
 // or after the bucket has said so itself; if it cannot be asked, the error is
 // [ErrUnavailable]. [ErrInvalidEndpoint] and [ErrUnsealable] stay until the
-// endpoint changes.
+// endpoint or the key ring changes.
 func (s *Store) Target(ctx context.Context, id events.Survey) (*delivery.Target, Limits, error) {
 	c := s.target(id)
 	if c.owesNothing() {

@@ -389,6 +389,35 @@ func TestASecretOfAMissingKeyIsOurFault(t *testing.T) {
 	})
 }
 
+// A ring is rotated while endpoints are in use: what waits for a new key has it as
+// soon as the ring is there, and a key that is taken away opens nothing any more,
+// not even what was open already.
+func TestTheKeyRingIsReplacedWhileEndpointsAreInUse(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		key, err := config.GenerateKey()
+		check(t, err)
+		both, err := w.keys.Rotate(key)
+		check(t, err)
+		w.put("old")
+		w.put("new", func(e *config.Endpoint) {
+			e.Secrets = []config.SealedSecret{sealed(t, both, "new", plainSecret)}
+		})
+		s := w.open()
+		wantHost(t, s, "old", "hooks.example.com:443")
+		_, _, err = s.Target(t.Context(), "new")
+		wantError(t, err, config.ErrUnsealable)
+		s.SetKeys(both)
+		wantHost(t, s, "new", "hooks.example.com:443")
+		wantHost(t, s, "old", "hooks.example.com:443")
+		newest, err := both.Remove(w.keys.IDs()[0])
+		check(t, err)
+		s.SetKeys(newest)
+		wantHost(t, s, "new", "hooks.example.com:443")
+		_, _, err = s.Target(t.Context(), "old")
+		wantError(t, err, config.ErrUnsealable)
+	})
+}
+
 func TestAStoreWithoutKeysDeliversUnsigned(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.put("unsigned", func(e *config.Endpoint) { e.Secrets = nil })

@@ -31,6 +31,7 @@ func (s Settings) Validate() error {
 	f.checkEmbedded(s.Embedded)
 	f.checkBus(s.Bus)
 	f.checkDelivery(s.Delivery)
+	f.checkKeys(s.Keys)
 	f.checkLog(s.Log)
 	f.checkAdmin(s.Admin)
 	return f.err()
@@ -76,6 +77,9 @@ func (f *Faults) checkNATS(n NATSSettings) {
 		for server := range strings.SplitSeq(n.URL, ",") {
 			f.under("--nats-url", checkServer(server))
 		}
+	}
+	if strings.ContainsAny(n.Inbox, " \t\r\n*>") || strings.HasSuffix(n.Inbox, ".") {
+		f.addf("--nats-inbox-prefix: %q is no subject", n.Inbox)
 	}
 	if (n.Cert == "") != (n.Key == "") {
 		f.addf("--nats-cert and --nats-key: one is useless without the other")
@@ -135,6 +139,12 @@ func (f *Faults) checkDelivery(d DeliverySettings) {
 		if !p.IsValid() || p.Bits() == 0 {
 			f.add(withHint(fmt.Errorf("--allow: %v is everything", p), "name the private networks your endpoints are on"))
 		}
+	}
+}
+
+func (f *Faults) checkKeys(k KeySettings) {
+	if k.Ring != "" && k.Inline != "" {
+		f.addf("--keyring and --keyring-json: only one of them")
 	}
 }
 

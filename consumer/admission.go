@@ -46,12 +46,16 @@ type admitted struct {
 
 // attemptAdmitted asks the gate, makes one attempt and tells of it.
 func (c *Consumer) attemptAdmitted(work context.Context, t *delivery.Target, limit admit.Limit, e events.Event, seq uint64, m delivery.Meta) admitted {
+	waiting := c.spans.phase(work, "admit")
 	ticket, refusal := c.gate.Enter(work, e.Survey, t.Host(), limit)
+	over(waiting)
 	if ticket == nil {
 		c.metrics.refused[refusal].Inc()
 		return admitted{refusal: refusal}
 	}
-	a := c.sender.Send(work, t, e, m)
+	sending, span := c.spans.attempt(work, t.Host(), m.Number)
+	a := c.sender.Send(sending, t, carried(e, span), m)
+	c.spans.attempted(sending, span, a)
 	ours := a.Verdict == delivery.Ours || a.Reason == delivery.ReasonDNSOurs && c.resolverFails(a)
 	failing := ticket.Leave(outcomeFor(a, ours))
 	c.metrics.attempted(a)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/admit"
@@ -69,6 +70,7 @@ type Options struct {
 	Log          zerolog.Logger        // the zero logger is silent
 	History      History               // the delivery log; nil remembers nothing
 	Metrics      prometheus.Registerer // where the metrics are registered; nil means nowhere
+	Tracer       trace.Tracer          // makes the spans of each event and attempt; nil traces nothing
 }
 
 // defaultSlots is what one replica on two cores keeps busy: at 50 ms an
@@ -104,6 +106,7 @@ type Consumer struct {
 	sender    Sender
 	o         Options
 
+	spans         *spans // nil: nothing is traced
 	slots         *slots
 	live          *way
 	ways          ways
@@ -159,6 +162,7 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 		dead:      deadletters.New(js, o.Layout.Names),
 		deadQuiet: newQuiet(o.Log),
 		hurry:     make(chan struct{}, 1),
+		spans:     newSpans(o.Tracer, o.Layout.Names.Stream()),
 	}
 	c.live = &way{inflight: newInflight(), counted: c.countLive}
 	c.ways.add(c.live)
@@ -166,6 +170,7 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 		Layout: o.Layout, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log,
 		Settled: c.metrics.replayed, Working: func(jobs int) { c.metrics.replays.Set(float64(jobs)) },
 	})
+	c.metrics.slots.Set(float64(o.slots()))
 	return c
 }
 
@@ -185,6 +190,7 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	loops.Go(func() { c.keepMark(keep) })
 	loops.Go(func() { c.keepProgress(keep) })
 	loops.Go(func() { c.keepAdmission(keep) })
+	loops.Go(func() { c.keepCounting(keep) })
 	loops.Go(func() { c.parker.Run(keep) })
 	own, stopOwning := context.WithCancel(work)
 	loops.Go(func() { c.leases.Run(own, c.owner.Own) })
@@ -221,7 +227,10 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	c.owner = lanes.New(c.js, fromLanes{c}, lanes.Options{
 		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, MaxEvent: c.o.maxBytes(), Log: c.o.Log,
 		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter,
-		Buried: func(survey events.Survey, seq uint64) { c.o.History.Settled(deliverylog.KindDead, survey, seq) },
+		Buried: func(survey events.Survey, seq uint64) {
+			c.metrics.buried.Inc()
+			c.o.History.Settled(deliverylog.KindDead, survey, seq)
+		},
 	})
 	return nil
 }
@@ -279,6 +288,7 @@ func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.Consume
 	c.metrics.inFlight.Set(float64(c.live.inflight.count()))
 	c.metrics.lost.Set(float64(leftUnsettled(stream.State, info.AckFloor.Stream)))
 	c.metrics.timeLeft.Set(timeLeft(stream, info, time.Now()).Seconds())
+	c.metrics.looked.SetToCurrentTime()
 }
 
 // keepMark looks at the mark about every second, and at once when hurried.

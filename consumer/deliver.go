@@ -36,6 +36,7 @@ func (c fromLanes) Ask(ctx context.Context, survey events.Survey, probe bool) la
 	case errors.Is(err, config.ErrNoEndpoint):
 		return lanes.Result{} // to be buried
 	case err != nil:
+		c.unusable(err)
 		return lanes.Result{Verdict: lanes.Held, Reason: err.Error(), After: heldOurs}
 	}
 	return held(c.gate.Ask(survey, target.Host(), c.laneLimit(survey, limits, probe)))
@@ -85,11 +86,14 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	case errors.Is(err, config.ErrNoEndpoint) && limits.Revision == 0:
 		return lanes.Result{Verdict: lanes.Bury, Reason: lanes.ReasonNoEndpoint, Detail: "the endpoint was removed while the event waited"}
 	case err != nil:
+		c.unusable(err)
 		return lanes.Result{Verdict: lanes.Held, Reason: err.Error(), After: heldOurs}
 	}
 	e := events.Event{
 		ID: w.EventID, Kind: events.KindCompleted, Survey: w.Survey, Body: w.Body, Traceparent: w.Traceparent, Tracestate: w.Tracestate,
 	}
+	ctx, span := c.spans.waited(ctx, e, w.Parked, w.Source)
+	defer over(span)
 	got := c.attemptAdmitted(ctx, target, c.laneLimit(w.Survey, limits, w.Probe), e, w.Source, delivery.Meta{Number: w.Attempts + 1, Replay: w.Replay})
 	if got.refusal != "" {
 		return held(got.refusal)

@@ -40,6 +40,7 @@
 //	replay      jobs that send stored events again
 //	deadletters what was given up on
 //	deliverylog every attempt and settlement
+//	audit       what became of every event
 //	walk        reads a stream once, for a person's question
 //
 // Between two looks at the mark, a message at or below its bound proves that the

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/mark"
 )
 
@@ -23,7 +24,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 	for ctx.Err() == nil {
 		c.pulled.Store(time.Now().UnixNano())
 		if c.mark.Alarm() != nil {
-			pause(ctx, orDuration(c.o.MarkInterval, time.Second))
+			wait.For(ctx, orDuration(c.o.MarkInterval, time.Second))
 			continue
 		}
 		n := c.slots.take(ctx)
@@ -35,7 +36,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 			c.slots.give(n)
 			quiet.warn(err, "events could not be pulled")
 			c.lookSoon()
-			pause(ctx, pullPause)
+			wait.For(ctx, pullPause)
 			continue
 		}
 		c.handlers.Go(func() { c.receive(ctx, work, batch, n) })
@@ -94,15 +95,5 @@ func (c *Consumer) pullFailed(ctx context.Context, err error) {
 	}
 	c.unbind()
 	c.lookSoon()
-	pause(ctx, pullPause)
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	wait.For(ctx, pullPause)
 }

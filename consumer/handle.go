@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/admit"
@@ -61,10 +62,12 @@ func (c *Consumer) enter(in arrival) *flight {
 
 // consider decides what becomes of a message: decode, look up, attempt, decide.
 func (c *Consumer) consider(ctx, work context.Context, in arrival) (end conclusion) {
+	var span trace.Span
 	defer func() {
 		if p := recover(); p != nil {
 			end = c.panicked(p, in)
 		}
+		end.span = span
 	}()
 	e, err := c.o.Layout.Names.DecodeMax(in.Subject(), in.Headers(), in.Data(), c.o.maxBytes())
 	if meant := in.way.meant; meant != nil && !meant(c.o.Layout.Names.SubjectSurvey(in.Subject()), e) {
@@ -73,7 +76,10 @@ func (c *Consumer) consider(ctx, work context.Context, in arrival) (end conclusi
 	if err != nil {
 		return c.refuse(err, in)
 	}
+	work, span = c.spans.received(work, e, in.MsgMetadata)
+	looking := c.spans.phase(work, "look up")
 	target, limits, err := c.endpoints.Target(work, e.Survey)
+	over(looking)
 	if err != nil {
 		return c.withoutTarget(err, limits, e, in)
 	}
@@ -212,12 +218,22 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 	if errors.Is(err, config.ErrInvalidEndpoint) || errors.Is(err, config.ErrUnsealable) {
 		// It stays so until somebody changes it: waiting unacknowledged, its events
 		// would keep everybody else's from being delivered.
-		c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
+		c.metrics.unusable.Inc()
+		c.unusable(err)
 		return c.parking(e, in, 0, "unusable-endpoint", true)
 	}
 	c.o.Log.Warn().Err(err).Uint64("seq", in.Sequence.Stream).Str("survey", string(e.Survey)).
 		Msg("the endpoint cannot be used now; the event waits")
 	return conclusion{action: actLeave, outcome: outcomeLeft}
+}
+
+// unusable tells of an endpoint that nothing can be sent to. That a secret cannot
+// be opened is our own fault: it is counted, for somebody to be called.
+func (c *Consumer) unusable(err error) {
+	if errors.Is(err, config.ErrUnsealable) {
+		c.metrics.unsealable.Inc()
+	}
+	c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
 }
 
 // panicked keeps the process alive when the handling of one event did not, and

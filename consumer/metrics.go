@@ -29,6 +29,7 @@ type metrics struct {
 	ackErrors   prometheus.Counter
 	rebinds     prometheus.Counter
 	panics      prometheus.Counter
+	unsealable  prometheus.Counter
 	inFlight    prometheus.Gauge
 	lag         prometheus.Gauge
 	ackPending  prometheus.Gauge
@@ -39,6 +40,12 @@ type metrics struct {
 	replayEnds  map[replay.Outcome]prometheus.Counter
 	replays     prometheus.Gauge
 	yielding    prometheus.Gauge
+	buried      prometheus.Counter
+	unusable    prometheus.Counter
+	noCustody   map[action]prometheus.Counter // by what could not be done
+	slots       prometheus.Gauge
+	looked      prometheus.Gauge
+	waiting     waitingMetrics
 }
 
 // The outcomes of the settled counter.
@@ -90,6 +97,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.ackErrors = counter("ack_errors_total", "Acknowledgements that could not be sent because NATS was away.")
 	m.rebinds = counter("consumer_rebinds_total", "Times the watchdog bound the consumer anew because nothing arrived in spite of lag.")
 	m.panics = counter("panics_total", "Panics while handling one event.")
+	m.unsealable = counter("unsealable_secrets_total", "Times an event had to wait because its endpoint's secret cannot be opened with our key ring; it rises for as long as that lasts.")
 	m.inFlight = gauge("in_flight", "Messages in hand.")
 	m.lag = gauge("lag_events", "Events in the stream that were not yet given to any replica.")
 	m.ackPending = gauge("ack_pending_events", "Events given to some replica and not yet settled.")
@@ -99,7 +107,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.resolver = counter("name_service_failures_total", "Attempts that failed because the name service fails for many hosts at once.")
 	m.replays = gauge("replays_running", "Replays that this replica works on.")
 	m.yielding = gauge("replays_yielding", "1 while replays wait because the live consumer is behind.")
-	reg.MustRegister(m.resolver, replayed, m.replays, m.yielding, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
+	m.buried = counter("dead_letters_total", "Events that became dead letters, from the event stream or from a lane.")
+	m.unusable = counter("unusable_endpoint_events_total", "Events parked because their endpoint's settings are not valid or its secret cannot be opened.")
+	custody := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "custody_failures_total",
+		Help: "Events that could not be stored in their lane or as a dead letter, and so stay in the event stream, by where they should have gone.",
+	}, []string{"to"})
+	m.noCustody = map[action]prometheus.Counter{actPark: custody.WithLabelValues("lane"), actBury: custody.WithLabelValues("dead_letter")}
+	m.slots = gauge("slots", "Messages that this replica may have in hand at once.")
+	m.looked = gauge("last_look_timestamp_seconds", "When the lag and the mark were last seen, in Unix seconds; 0 is never.")
+	m.waiting = newWaitingMetrics(reg)
+	reg.MustRegister(replayed, m.replays, m.yielding, m.unsealable, m.buried, m.unusable, custody, m.slots, m.looked, m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
 		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
 	return m
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/popsee/webhooks/events"
 )
 
-var seeds = flag.Int("seeds", 10, "how many random lives TestWhateverHappensNothingIsLost goes through")
+var seeds = flag.Int("seeds", 30, "how many random lives TestWhateverHappensNothingIsLost goes through")
 
 // TestWhateverHappensNothingIsLost lives through random lives of a deployment:
 // endpoints that answer as they like, are changed, switched and removed, replicas

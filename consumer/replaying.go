@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/admit"
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
 )
@@ -100,10 +101,11 @@ func (s *sending) consider(ctx, work context.Context, in arrival) conclusion {
 		case placeTaken:
 			return end
 		case placeNone:
-			return conclusion{action: actAck, outcome: outcomeLeftOut, survey: end.parked.Survey}
+			return conclusion{action: actAck, outcome: outcomeLeftOut, survey: end.parked.Survey, span: end.span}
 		case placeLater:
+			settledAs(end.span, outcomeLeft)
 		}
-		if pause(ctx, replayAgain); ctx.Err() != nil {
+		if !wait.For(ctx, replayAgain) {
 			return conclusion{action: actReturn, outcome: outcomeLeft}
 		}
 	}

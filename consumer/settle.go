@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/deadletters"
@@ -21,13 +22,16 @@ type conclusion struct {
 	parked  *lanes.Waiting      // what to park, with actPark
 	survey  events.Survey       // whose event is owed, with actOwe
 	refused admit.Refusal       // why admission let nothing be sent; empty when that is not why
+	span    trace.Span          // of the event's stay here; nil where nothing is traced
 }
 
 // finish settles a message as decided. What is settled is remembered before the
 // acknowledgement is sent, so that a redelivery that overtakes it is not sent
 // to the endpoint again. It returns how that ended.
 func (c *Consumer) finish(work context.Context, in arrival, f *flight, end conclusion) conclusion {
+	span := end.span
 	end = c.custody(work, end)
+	defer settledAs(span, end.outcome)
 	in.way.count(end.outcome, in.Timestamp)
 	inflight := in.way.inflight
 	switch end.action {
@@ -69,6 +73,7 @@ func (c *Consumer) custody(work context.Context, end conclusion) conclusion {
 // stays where it is: it comes again, and is recognised if the copy was stored.
 func (c *Consumer) park(work context.Context, end conclusion) conclusion {
 	if err := c.parker.Park(work, *end.parked); err != nil {
+		c.metrics.noCustody[actPark].Inc()
 		c.parkQuiet.warn(err, "an event could not be parked; it stays in the event stream, unacknowledged")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
@@ -80,9 +85,11 @@ func (c *Consumer) park(work context.Context, end conclusion) conclusion {
 // go: the message comes again, and is buried again.
 func (c *Consumer) bury(work context.Context, end conclusion) conclusion {
 	if err := c.dead.Bury(work, *end.letter); err != nil {
+		c.metrics.noCustody[actBury].Inc()
 		c.deadQuiet.warn(err, "a dead letter could not be stored; its event waits")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
+	c.metrics.buried.Inc()
 	c.o.History.Settled(deliverylog.KindDead, end.letter.Survey, end.letter.Source)
 	return end
 }

@@ -17,7 +17,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
@@ -59,6 +61,8 @@ type world struct {
 	wrap      func(consumer.Sender) consumer.Sender // around each replica's client; nil leaves it as it is
 	disable   time.Duration                         // how long an endpoint may fail before it is disabled; 0 is the default
 	laneMost  int                                   // events one lane holds; 0 is the default
+	metrics   prometheus.Registerer                 // of the one replica of a story that counts; nil counts nowhere
+	tracer    trace.Tracer                          // of replicas started from now on; nil traces nothing
 	calm      time.Duration                         // how often replicas started from now on look at the mark, and how long they pull; 0 is the default
 }
 
@@ -272,7 +276,7 @@ func (w *world) tryStart() (*replica, error) {
 	}
 	r.consumer = consumer.New(js, r.store, sender, consumer.Options{
 		Layout: w.layout, Replica: r.id, Slots: storySlots, LaneEvents: w.laneMost, DisableAfter: w.disable, Log: log,
-		MarkInterval: w.calm, PullExpires: w.calm, History: w.history,
+		MarkInterval: w.calm, PullExpires: w.calm, History: w.history, Metrics: w.metrics, Tracer: w.tracer,
 	})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())

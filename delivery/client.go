@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 // Client makes attempts. It is safe for concurrent use, and one is enough for a process: it keeps the connections.
 type Client struct {
 	transport *http.Transport
+	guard     *guard // nobody asks it where Options.DialContext replaces dialling
 	timeout   time.Duration
 	windows   sync.Pool // of *[windowBytes]byte: the start of a body, while it is looked at
 
@@ -30,8 +33,10 @@ func NewClient(o Options) (*Client, error) {
 	if !httpguts.ValidHeaderFieldValue(agent) {
 		return nil, fmt.Errorf("set up delivery: version %q cannot be sent in a header", o.Version)
 	}
+	g := newGuard(o.Rules, o.Own)
 	return &Client{
-		transport:   newTransport(o),
+		transport:   newTransport(o, g),
+		guard:       g,
 		timeout:     o.timeout(),
 		windows:     sync.Pool{New: func() any { return new([windowBytes]byte) }},
 		contentType: []string{contentType},
@@ -43,15 +48,23 @@ func NewClient(o Options) (*Client, error) {
 // Close releases the kept connections. Attempts still running end by themselves and keep none.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
+// SetOwn replaces the listeners that Options.Own names: those of NATS move while the process runs. Kept connections are
+// dropped, for they were judged by the list of before.
+func (c *Client) SetOwn(own []netip.AddrPort) {
+	own = slices.Clone(own)
+	c.guard.own.Store(&own)
+	c.transport.CloseIdleConnections()
+}
+
 // newTransport is used by RoundTrip alone: no http.Client stands in between, so nothing follows a redirect, keeps a
 // cookie or sets a second timer.
-func newTransport(o Options) *http.Transport {
+func newTransport(o Options, g *guard) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy
-		DialContext:            traceDial(dialer(o)),
+		DialContext:            traceDial(dialer(o, g)),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
 		TLSHandshakeTimeout:    o.timeout(), // a handshake goes on without its attempt, for the next one to use
 		MaxIdleConns:           o.maxIdle(),
@@ -72,10 +85,10 @@ func newTransport(o Options) *http.Transport {
 	}
 }
 
-func dialer(o Options) dialFunc {
+func dialer(o Options, g *guard) dialFunc {
 	if o.DialContext != nil {
 		return o.DialContext
 	}
-	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: newGuard(o.Rules, o.Own).control}
+	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: g.control}
 	return d.DialContext
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"code.dny.dev/ssrf"
@@ -67,12 +68,14 @@ func (e *BlockedError) Error() string { return "address blocked: " + e.finding.S
 // guard judges addresses just before they are dialled, when no answer of a resolver can change them any more.
 type guard struct {
 	rules  Rules
-	own    []netip.AddrPort
+	own    atomic.Pointer[[]netip.AddrPort] // replaced whole, when our NATS moves
 	public *ssrf.Guardian
 }
 
 func newGuard(r Rules, own []netip.AddrPort) *guard {
-	return &guard{rules: r, own: own, public: ssrf.New(ssrf.WithAnyNetwork(), ssrf.WithAnyPort())}
+	g := &guard{rules: r, public: ssrf.New(ssrf.WithAnyNetwork(), ssrf.WithAnyPort())}
+	g.own.Store(&own)
+	return g
 }
 
 // control is a net.Dialer's Control.
@@ -158,7 +161,7 @@ var metadata = []netip.Prefix{
 
 // isOwn finds our own listeners. One on the unspecified address listens on every address of this machine.
 func (g *guard) isOwn(addr netip.Addr, port uint16) bool {
-	return slices.ContainsFunc(g.own, func(own netip.AddrPort) bool {
+	return slices.ContainsFunc(*g.own.Load(), func(own netip.AddrPort) bool {
 		at := plain(own.Addr())
 		switch {
 		case own.Port() != port:

@@ -137,17 +137,19 @@ func TestCheckURLRefuses(t *testing.T) {
 		{refusedWithoutAllow, []Rules{safe, insecure}},
 	} {
 		for name, raw := range list.urls {
-			for _, r := range list.rules {
-				u, err := r.CheckURL(raw)
-				var refused *URLError
-				if !errors.As(err, &refused) {
-					t.Errorf("%s, insecure %t: got %v %v, want a URLError", name, r.AllowInsecure, u, err)
-					continue
+			t.Run(name, func(t *testing.T) {
+				for _, r := range list.rules {
+					u, err := r.CheckURL(raw)
+					var refused *URLError
+					if !errors.As(err, &refused) {
+						t.Errorf("insecure %t: got %v %v, want a URLError", r.AllowInsecure, u, err)
+						continue
+					}
+					if refused.Problem == "" || refused.Hint == "" {
+						t.Errorf("got %+v, want a problem and a hint", refused)
+					}
 				}
-				if refused.Problem == "" || refused.Hint == "" {
-					t.Errorf("%s: got %+v, want a problem and a hint", name, refused)
-				}
-			}
+			})
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (d *demonstration) run(ctx context.Context, dir string, log zerolog.Logger)
 		Embedded: config.EmbeddedSettings{DataDir: dir, MaxStore: 256 << 20},
 		Delivery: config.DeliverySettings{MaxInFlight: 64, AckWait: 30 * time.Second, DisableAfter: 5 * 24 * time.Hour, EventMaxBytes: events.MaxBytes, AllowInsecure: true},
 	}
-	if d.service, err = openService(ctx, settings, log); err != nil {
+	if d.service, err = openService(ctx, settings, d.w.env, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.service.close()) }()

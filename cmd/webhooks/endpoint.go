@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,14 +37,19 @@ type endpointTarget struct {
 // rulesFlags are the rules an endpoint's URL is checked by; they should be the
 // service's own.
 type rulesFlags struct {
-	AllowInsecure bool `name:"allow-insecure-endpoints" env:"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS" help:"For development only: the endpoint may use http and be on this machine."`
+	AllowInsecure bool           `name:"allow-insecure-endpoints" env:"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS" help:"For development only: the endpoint may use http and be on this machine."`
+	Allow         []netip.Prefix `name:"allow" env:"WEBHOOKS_ALLOW" placeholder:"PREFIX,..." help:"Private networks that endpoints may be on, as the service is told."`
 }
 
-func (r rulesFlags) rules() delivery.Rules { return delivery.Rules{AllowInsecure: r.AllowInsecure} }
+func (r rulesFlags) rules() delivery.Rules {
+	return delivery.Rules{AllowInsecure: r.AllowInsecure, Allow: r.Allow}
+}
 
-// showing are the rules for looking at endpoints: one made for development is
-// shown as it is, and called insecure, rather than invalid.
-func showing() delivery.Rules { return delivery.Rules{AllowInsecure: true} }
+// showing are the rules for looking at endpoints: one made for development or for
+// a private network is shown as it is rather than called invalid.
+func showing() delivery.Rules {
+	return delivery.Rules{AllowInsecure: true, Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
+}
 
 // editing is an open editor for one survey.
 type editing struct {
@@ -137,8 +143,9 @@ func (w *world) readSecret(path string) (delivery.Secret, error) {
 
 // keyringFlags say where the key ring is.
 type keyringFlags struct {
-	Keyring string `name:"keyring" env:"WEBHOOKS_KEYRING" placeholder:"FILE" help:"Key ring that seals and opens secrets (default: keyring.json in the data folder)."`
-	DataDir string `name:"data-dir" env:"WEBHOOKS_DATA_DIR" default:"./webhooks-data" placeholder:"DIR" help:"Data folder of the service on this machine (default: ${default})."`
+	Keyring string          `name:"keyring" env:"WEBHOOKS_KEYRING" placeholder:"FILE" help:"Key ring that seals and opens secrets (default: keyring.json in the data folder)."`
+	Inline  config.Password `name:"keyring-json" env:"WEBHOOKS_KEYRING_JSON" placeholder:"JSON" help:"The key ring itself; instead of a file."`
+	DataDir string          `name:"data-dir" env:"WEBHOOKS_DATA_DIR" default:"./webhooks-data" placeholder:"DIR" help:"Data folder of the service on this machine (default: ${default})."`
 }
 
 // path is where the ring is.
@@ -151,6 +158,9 @@ func (k keyringFlags) path() string {
 
 // load reads the service's key ring.
 func (k keyringFlags) load() (*config.Keyring, error) {
+	if k.Inline != "" {
+		return config.ParseKeyring([]byte(k.Inline.Reveal()))
+	}
 	path := k.path()
 	ring, err := config.LoadKeyring(path)
 	if errors.Is(err, os.ErrNotExist) {

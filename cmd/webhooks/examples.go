@@ -24,6 +24,10 @@ webhooks lanes --survey s1 --json`,
 	"why": `
 webhooks why 7c9e6679-7425-40de-944b-e07fc1f90ae7
 webhooks why r1 --survey s1                        much faster: only that survey's events are searched`,
+	"audit": `
+webhooks audit
+webhooks audit --since 24h --until 1h
+webhooks audit --since 1041 --until 2000 --json`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -
@@ -75,7 +79,13 @@ webhooks replay show k7x2m4qa --follow`,
 	"replay cancel": "webhooks replay cancel k7x2m4qa",
 	"keys generate": "webhooks keys generate --keyring keyring.json",
 	"keys list":     "webhooks keys list --keyring keyring.json",
-	"keys public":   "webhooks keys public --keyring keyring.json > public.json",
+	"keys rotate": `
+webhooks keys rotate --keyring keyring.json`,
+	"keys reseal": `
+webhooks keys reseal --keyring keyring.json --dry-run
+webhooks keys reseal --keyring keyring.json`,
+	"keys remove": "webhooks keys remove 92aca74826c15aa7 --keyring keyring.json",
+	"keys public": "webhooks keys public --keyring keyring.json > public.json",
 	"endpoint test": `
 webhooks endpoint test s1
 webhooks endpoint test s1 --allow-insecure-endpoints`,

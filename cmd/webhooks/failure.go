@@ -34,6 +34,8 @@ func codeOf(err error) int {
 	switch {
 	case errors.As(err, new(*mark.Alarm)):
 		return exitAlarm
+	case errors.Is(err, errUnproven):
+		return exitUnproven
 	case errors.As(err, new(*provision.Unfit)), errors.Is(err, config.ErrConflict):
 		return exitConflict
 	case errors.As(err, new(*bus.Unreachable)), errors.Is(err, context.DeadlineExceeded):

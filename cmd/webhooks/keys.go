@@ -12,6 +12,9 @@ import (
 type keysCommand struct {
 	Generate keysGenerate `cmd:"" help:"Make a key ring for the service: what opens the secrets of endpoints."`
 	List     keysList     `cmd:"" help:"List the keys of a ring."`
+	Rotate   keysRotate   `cmd:"" help:"Make a new key, which seals from then on; what the older ones sealed still opens."`
+	Reseal   keysReseal   `cmd:"" help:"Seal every endpoint's secrets anew with the newest key."`
+	Remove   keysRemove   `cmd:"" help:"Remove a key that nothing is sealed with any more."`
 	Public   keysPublic   `cmd:"" help:"Print the public ring: what the survey platform seals secrets with, and can open nothing with."`
 }
 

@@ -20,6 +20,7 @@ const (
 	exitUnreachable = 3 // NATS could not be reached
 	exitConflict    = 4 // somebody else changed it first, or what exists is set up otherwise
 	exitAlarm       = 5 // the live consumer waits for a person to decide
+	exitUnproven    = 6 // an audit found events that nothing accounts for
 )
 
 const about = `Delivers survey responses from NATS JetStream to webhooks: signed, at least once, acknowledged only after a 2xx.
@@ -28,7 +29,8 @@ const about = `Delivers survey responses from NATS JetStream to webhooks: signed
   webhooks run                  run the service, with its own NATS on this machine
   webhooks run --nats-url URL   run it against your NATS; start as many as you like
 
-Exit codes: 0 done, 1 failed, 2 bad usage or settings, 3 NATS not reachable, 4 conflict, 5 stopped by an alarm.`
+Exit codes: 0 done, 1 failed, 2 bad usage or settings, 3 NATS not reachable, 4 conflict, 5 stopped by an alarm, 6 an audit found what
+nothing accounts for.`
 
 // commands is the whole command line.
 type commands struct {
@@ -37,6 +39,7 @@ type commands struct {
 	Provision   provisionCommand   `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
 	Status      statusCommand      `cmd:"" help:"Show how things stand."`
 	Why         whyCommand         `cmd:"" help:"Tell the story of one response: what happened, where it is, what happens next."`
+	Audit       auditCommand       `cmd:"" help:"Account for every event: delivered, waiting, owed, given up on; or unproven, or lost."`
 	Lanes       lanesCommand       `cmd:"" help:"What waits where and why, oldest first."`
 	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
 	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`

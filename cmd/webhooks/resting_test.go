@@ -25,7 +25,7 @@ func atRest(t *testing.T) resting {
 	t.Helper()
 	settings := testSettings(t.TempDir())
 	settings.Embedded.Listen = "127.0.0.1:0"
-	v, err := openService(t.Context(), settings, zerolog.Nop())
+	v, err := openService(t.Context(), settings, noEnv, zerolog.Nop())
 	must(t, err)
 	t.Cleanup(func() {
 		if err := v.close(); err != nil {

@@ -17,7 +17,7 @@ func (c *runCommand) Run(w *world) error {
 	log, flush := w.logger(c.Log)
 	defer flush()
 	defer inBackground(func(ctx context.Context) { app.KeepHeadroom(ctx, w.env("GOGC")) })()
-	v, err := openService(w.ctx, c.Settings, log)
+	v, err := openService(w.ctx, c.Settings, w.env, log)
 	if err != nil {
 		return err
 	}

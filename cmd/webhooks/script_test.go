@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -57,8 +60,8 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, wait-replays
-// and replay-id.
+// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, raw-delete, key, wait-metric,
+// wait-replays and replay-id.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -84,6 +87,9 @@ func TestScripts(t *testing.T) {
 			"raw-publish":   rawPublish,
 			"wait-replays":  waitReplays,
 			"replay-id":     replayID,
+			"raw-delete":    rawDelete,
+			"key":           firstKey,
+			"wait-metric":   waitMetric,
 		},
 	})
 }
@@ -171,6 +177,32 @@ func ready(admin string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
+// firstKey puts the id of the first key that keys list --json has printed into a
+// variable.
+func firstKey(ts *testscript.TestScript, _ bool, args []string) {
+	var first struct{ ID string }
+	ts.Check(json.NewDecoder(strings.NewReader(ts.ReadFile(args[0]))).Decode(&first))
+	ts.Setenv(args[1], first.ID)
+}
+
+// waitMetric waits until the service behind an admin address shows a line in its
+// metrics; negated, until it does not.
+func waitMetric(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+args[0]+"/metrics", nil)
+		ts.Check(err)
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		ts.Check(err)
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		ts.Check(err)
+		if strings.Contains(string(text), args[1]) != neg {
+			return
+		}
+	}
+	ts.Fatalf("the metrics of %s do not come to what is wanted of %s within %s", args[0], args[1], patience)
+}
+
 // rawPublish publishes bytes as they are, as a publisher in another language may.
 func rawPublish(ts *testscript.TestScript, _ bool, args []string) {
 	nc, err := nats.Connect("nats://" + args[0])
@@ -180,6 +212,21 @@ func rawPublish(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = js.Publish(context.Background(), args[1], []byte(args[2]))
 	ts.Check(err)
+}
+
+// rawDelete takes a message out of a stream, behind everybody's back; last means
+// the last one.
+func rawDelete(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	stream, err := js.Stream(context.Background(), args[1])
+	ts.Check(err)
+	seq := stream.CachedInfo().State.LastSeq
+	if args[2] != "last" {
+		_, err := fmt.Sscan(args[2], &seq)
+		ts.Check(err)
+	}
+	ts.Check(stream.DeleteMsg(context.Background(), seq))
 }
 
 // waitAttempts waits until the delivery log holds so many attempts.

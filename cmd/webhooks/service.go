@@ -6,9 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -24,6 +21,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/app"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/tracing"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -48,7 +46,8 @@ const insecureWarning = "UNSAFE: --allow-insecure-endpoints lets webhooks go to 
 // them in reverse.
 type service struct {
 	settings config.Settings
-	replica  string // this process among the replicas
+	env      func(string) string // of the process
+	replica  string              // this process among the replicas
 	log      zerolog.Logger
 	closers  app.Closers
 
@@ -56,9 +55,12 @@ type service struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	layout   layout.Layout
-	keys     *config.Keyring
+	keys     *config.Keyring // as it was at the start
+	ring     ringInUse       // the same, as it changes
 	store    *config.Store
 	client   *delivery.Client
+	own      ownListeners
+	traces   *tracing.Exporter // nil: nothing is traced
 	metrics  *prometheus.Registry
 	history  *deliverylog.Log
 	consumer *consumer.Consumer
@@ -67,12 +69,13 @@ type service struct {
 }
 
 // openService opens everything. On an error what was opened is closed again.
-func openService(ctx context.Context, s config.Settings, log zerolog.Logger) (*service, error) {
-	v := &service{settings: s, replica: replicaName(), log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
+func openService(ctx context.Context, s config.Settings, env func(string) string, log zerolog.Logger) (*service, error) {
+	v := &service{settings: s, env: env, replica: replicaName(), log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
 	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A straight list: each step needs the ones before it.
 	for _, step := range []func(context.Context) error{
-		v.openEmbedded, v.connect, v.openAdmin, v.openKeys, v.arrange, v.provision, v.openStore, v.openClient, v.openHistory, v.openConsumer,
+		v.openEmbedded, v.connect, v.openGauges, v.openAdmin, v.openTracing, v.openKeys, v.arrange, v.provision, v.openStreams, v.openStore, v.openClient, v.openHistory,
+		v.openConsumer,
 	} {
 		if err := v.step(ctx, step); err != nil {
 			return nil, errors.Join(err, v.close())
@@ -103,6 +106,7 @@ func (v *service) openEmbedded(context.Context) error {
 		return err
 	}
 	v.embedded = s
+	v.own.listens(s.URL())
 	v.closers.Push("embedded NATS server", time.Minute, func(context.Context) error { return s.Shutdown() })
 	v.log.Info().Str("data", e.DataDir).Str("url", s.URL()).Stringer("max_store", e.MaxStore).
 		Msg("no NATS was given: started an embedded one, every write synced to disk")
@@ -119,6 +123,9 @@ func (v *service) connect(context.Context) error {
 		return err
 	}
 	v.nc = nc
+	if v.embedded == nil {
+		v.own.nc = nc
+	}
 	v.closers.Push("NATS connection", closeTime, func(context.Context) error {
 		v.nc.SetClosedHandler(nil) // this close is meant
 		err := v.nc.FlushTimeout(time.Second)
@@ -168,6 +175,7 @@ func (v *service) openAdmin(ctx context.Context) error {
 		return err
 	}
 	v.closers.Push("admin listener", closeTime, s.Shutdown)
+	v.own.listens(s.Addr().String())
 	v.log.Info().Str("url", "http://"+s.Addr().String()).Msg("serving /livez, /readyz and /metrics")
 	return nil
 }
@@ -195,6 +203,8 @@ func (v *service) openKeys(context.Context) error {
 	path, create := v.settings.KeyringPath()
 	var err error
 	switch {
+	case v.settings.Keys.Inline != "":
+		v.keys, err = config.ParseKeyring([]byte(v.settings.Keys.Inline.Reveal()))
 	case path == "":
 		v.log.Warn().Msg("no key ring: endpoints with a secret cannot be signed for and their events wait; make one with `webhooks keys generate` and give it with --keyring")
 	case create:
@@ -269,24 +279,32 @@ func (v *service) openStore(ctx context.Context) error {
 		return err
 	}
 	v.store = s
+	v.ring.ring = v.keys
+	v.ring.show(v.metrics)
 	v.closers.Push("endpoints", closeTime, func(context.Context) error { s.Close(); return nil })
+	if path, _ := v.settings.KeyringPath(); path != "" {
+		end := inBackground(func(ctx context.Context) { v.ring.follow(ctx, path, s, v.log) })
+		v.closers.Push("key ring", closeTime, func(context.Context) error { end(); return nil })
+	}
 	v.log.Info().Int("endpoints", s.Len()).Dur("took", time.Since(started)).Msg("endpoints are in memory")
 	return nil
 }
 
-func (v *service) openClient(context.Context) error {
+func (v *service) openClient(ctx context.Context) error {
 	roots, err := caBundle(v.settings.Delivery.CABundle)
 	if err != nil {
 		return err
 	}
 	c, err := delivery.NewClient(delivery.Options{
-		Version: programVersion(), Rules: v.settings.Delivery.Rules(), RootCAs: roots, Own: v.ownAddresses(),
+		Version: programVersion(), Rules: v.settings.Delivery.Rules(), RootCAs: roots, Own: v.own.look(ctx),
 	})
 	if err != nil {
 		return fmt.Errorf("set up the HTTP client: %w", err)
 	}
 	v.client = c
 	v.closers.Push("HTTP client", closeTime, func(context.Context) error { c.Close(); return nil })
+	end := inBackground(func(ctx context.Context) { v.own.follow(ctx, c) })
+	v.closers.Push("own addresses", closeTime, func(context.Context) error { end(); return nil })
 	return nil
 }
 
@@ -303,27 +321,6 @@ func caBundle(path string) (*x509.CertPool, error) {
 		return nil, withHint("it must hold certificates in PEM form", "the CA bundle %s holds no certificate", path)
 	}
 	return pool, nil
-}
-
-// ownAddresses are our own listeners and NATS: no webhook may go there,
-// whatever is allowed.
-func (v *service) ownAddresses() []netip.AddrPort {
-	var own []netip.AddrPort
-	add := func(address string) {
-		if a, err := net.ResolveTCPAddr("tcp", address); address != "" && err == nil {
-			own = append(own, a.AddrPort())
-		}
-	}
-	add(v.settings.Admin.Listen)
-	if v.embedded != nil {
-		add(v.settings.Embedded.Listen)
-	}
-	for _, server := range append(v.nc.Servers(), v.nc.ConnectedUrl()) {
-		if u, err := url.Parse(server); err == nil {
-			add(u.Host)
-		}
-	}
-	return own
 }
 
 // openHistory starts writing the delivery log; its close writes what is left.
@@ -361,6 +358,7 @@ func (v *service) openConsumer(context.Context) error {
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
 		DisableAfter: v.settings.Delivery.DisableAfter,
 		Replica:      v.replica, Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
+		Tracer: v.traces.Tracer(),
 	})
 	v.ready.Store(v.consumer)
 	return nil

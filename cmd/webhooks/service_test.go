@@ -45,9 +45,12 @@ func testSettings(dir string) config.Settings {
 	}
 }
 
+// noEnv is an environment in which nothing is set.
+func noEnv(string) string { return "" }
+
 func open(t *testing.T, dir string, log zerolog.Logger) *service {
 	t.Helper()
-	v, err := openService(t.Context(), testSettings(dir), log)
+	v, err := openService(t.Context(), testSettings(dir), noEnv, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +295,7 @@ func TestReadinessTellsAnAlarmAndWhatToDo(t *testing.T) {
 func TestEventsLargerThanTheBusCanTakeAreRefusedAtTheStart(t *testing.T) {
 	s := testSettings(t.TempDir())
 	s.Delivery.EventMaxBytes = 8 << 20
-	_, err := openService(t.Context(), s, zerolog.Nop())
+	_, err := openService(t.Context(), s, noEnv, zerolog.Nop())
 	if err == nil || !strings.Contains(hintOf(err), "--event-max-bytes") {
 		t.Errorf("got %v", err)
 	}

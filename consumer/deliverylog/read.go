@@ -14,7 +14,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
+)
+
+const (
+	pageSize = 16          // messages asked for at once: some 2 MiB at most
+	skew     = time.Minute // by how much our clocks and the server's may differ
 )
 
 // Unreadable is the error of one message of the log that this version cannot
@@ -67,10 +73,13 @@ func read(ctx context.Context, js jetstream.JetStream, names events.Names, f Fil
 			return yield(r, err) && (f.Limit == 0 || n < f.Limit)
 		}
 		q := f.quick()
-		for msg, err := range messages(ctx, js, names, &f, follow) {
+		for msg, err := range walk.Stream(ctx, js, names.Attempts(), f.walk(names, follow)) {
 			if err != nil {
-				yield(Record{}, err)
+				yield(Record{}, fmt.Errorf("read the delivery log: %w", err))
 				return
+			}
+			if !f.Until.IsZero() && msg.Time.After(f.Until.Add(linger+skew)) {
+				return // what is stored later cannot be meant
 			}
 			if !readMessage(msg, &f, q, count) {
 				return
@@ -79,19 +88,31 @@ func read(ctx context.Context, js jetstream.JetStream, names events.Names, f Fil
 	}
 }
 
+// walk is what of the log's stream has to be read.
+func (f *Filter) walk(names events.Names, follow bool) walk.Options {
+	o := walk.Options{Bodies: true, Page: pageSize, Follow: follow}
+	if f.Survey != "" {
+		o.Subjects = []string{names.AttemptsSubject(names.Shard(f.Survey))}
+	}
+	if !f.Since.IsZero() {
+		o.Since = f.Since.Add(-skew)
+	}
+	return o
+}
+
 // maxPlain is what one message may hold when it is unpacked: a full chunk, the
 // line that filled it, and room to spare.
 const maxPlain = 1 << 20
 
 // readMessage gives what one message holds, and says whether to go on.
-func readMessage(msg message, f *Filter, q quick, yield func(Record, error) bool) bool {
+func readMessage(msg walk.Message, f *Filter, q quick, yield func(Record, error) bool) bool {
 	unreadable := func(err error) bool {
-		return yield(Record{}, &Unreadable{Sequence: msg.seq, Format: msg.header.Get(events.FormatHeader), Err: err})
+		return yield(Record{}, &Unreadable{Sequence: msg.Sequence, Format: msg.Header.Get(events.FormatHeader), Err: err})
 	}
-	if msg.header.Get(events.FormatHeader) != events.Format {
+	if msg.Header.Get(events.FormatHeader) != events.Format {
 		return unreadable(nil)
 	}
-	if !f.mayHold(msg.header) {
+	if !f.mayHold(msg.Header) {
 		return true
 	}
 	text, err := unpack(msg)
@@ -106,7 +127,7 @@ func readMessage(msg message, f *Filter, q quick, yield func(Record, error) bool
 		if err != nil {
 			return unreadable(err)
 		}
-		r.Replica = printable(msg.header.Get(headerReplica), maxText)
+		r.Replica = printable(msg.Header.Get(headerReplica), maxText)
 		if f.wants(&r) && !yield(r, nil) {
 			return false
 		}
@@ -114,19 +135,19 @@ func readMessage(msg message, f *Filter, q quick, yield func(Record, error) bool
 	return true
 }
 
-func unpack(msg message) ([]byte, error) {
-	switch encoding := msg.header.Get(headerEncoding); encoding {
+func unpack(msg walk.Message) ([]byte, error) {
+	switch encoding := msg.Header.Get(headerEncoding); encoding {
 	case "":
-		return msg.data, nil
+		return msg.Body, nil
 	case encodingS2:
-		n, err := s2.DecodedLen(msg.data)
+		n, err := s2.DecodedLen(msg.Body)
 		if err != nil {
 			return nil, fmt.Errorf("unpack: %w", err)
 		}
 		if n > maxPlain {
 			return nil, fmt.Errorf("unpack: %d bytes, at most %d expected", n, maxPlain)
 		}
-		text, err := s2.Decode(nil, msg.data)
+		text, err := s2.Decode(nil, msg.Body)
 		if err != nil {
 			return nil, fmt.Errorf("unpack: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -21,10 +22,10 @@ func TestReadingASurveyReadsItsShardAlone(t *testing.T) {
 		}
 		must(t, l.Flush(t.Context()))
 		f := Filter{Survey: "s7"}
-		for msg, err := range messages(t.Context(), w.js, w.names, &f, false) {
+		for msg, err := range walk.Stream(t.Context(), w.js, w.names.Attempts(), f.walk(w.names, false)) {
 			must(t, err)
-			if msg.header.Get(headerSequences) == "" {
-				t.Errorf("message %d says nothing of what it holds", msg.seq)
+			if msg.Header.Get(headerSequences) == "" {
+				t.Errorf("message %d says nothing of what it holds", msg.Sequence)
 			}
 			text, err := unpack(msg)
 			must(t, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -49,11 +50,11 @@ func TestNothingSecretReachesTheLog(t *testing.T) {
 	must(t, l.Flush(t.Context()))
 
 	var seen strings.Builder
-	for msg, err := range messages(t.Context(), w.js, w.names, &Filter{}, false) {
+	for msg, err := range walk.Stream(t.Context(), w.js, w.names.Attempts(), (&Filter{}).walk(w.names, false)) {
 		must(t, err)
 		text, err := unpack(msg)
 		must(t, err)
-		_, _ = fmt.Fprintf(&seen, "%v\n%s", msg.header, text)
+		_, _ = fmt.Fprintf(&seen, "%v\n%s", msg.Header, text)
 	}
 	for _, r := range w.read(Filter{}) {
 		text, err := json.Marshal(r)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -90,7 +91,7 @@ func (b *Board) run(ctx context.Context, first chan<- error) {
 		}
 		if b.trouble = err; err != nil {
 			b.log.Debug().Err(err).Msg("the health of endpoints could not be watched")
-			wait(ctx, rewatchWait)
+			wait.For(ctx, rewatchWait)
 		}
 	}
 }
@@ -175,13 +176,4 @@ func (b *Board) forgetAllBut(there map[events.Survey]bool) {
 		}
 		return true
 	})
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

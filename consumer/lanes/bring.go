@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/health"
-	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -142,30 +142,15 @@ func (o *Owner) progress(ctx context.Context, stream jetstream.Stream, last uint
 	}
 }
 
-// ownSubjects are where a survey's events may stand, as far as the stream has
-// them: on its own subject, and on the one without a survey, among others'.
-func (o *Owner) ownSubjects(stream jetstream.StreamConfig, survey events.Survey) []string {
-	var found []string
-	for _, ours := range []string{o.o.Names.Subjects()[0], o.o.Names.Subject(survey)} {
-		for _, theirs := range stream.Subjects {
-			if layout.Covers(theirs, ours) {
-				found = append(found, ours)
-				break
-			}
-		}
-	}
-	return found
-}
-
 // owed makes an event of the event stream one that waits; false says that it is
 // none of this survey's. What cannot be read is a dead letter already.
-func (o *Owner) owed(msg jetstream.Msg, meta *jetstream.MsgMetadata, survey events.Survey) (Waiting, bool) {
-	e, err := o.o.Names.DecodeMax(msg.Subject(), msg.Headers(), msg.Data(), o.o.MaxEvent)
+func (o *Owner) owed(m walk.Message, survey events.Survey) (Waiting, bool) {
+	e, err := o.o.Names.DecodeMax(m.Subject, m.Header, m.Body, o.o.MaxEvent)
 	if err != nil || e.Survey != survey {
 		return Waiting{}, false
 	}
 	return Waiting{
-		Survey: survey, EventID: e.ID, Source: meta.Sequence.Stream, Published: meta.Timestamp, Parked: time.Now(), Reason: "owed", DueNow: true,
+		Survey: survey, EventID: e.ID, Source: m.Sequence, Published: m.Time, Parked: time.Now(), Reason: "owed", DueNow: true,
 		Traceparent: e.Traceparent, Tracestate: e.Tracestate, Body: e.Body,
 	}, true
 }

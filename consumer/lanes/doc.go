@@ -36,7 +36,9 @@
 // A lane that is full promises its later events instead (owe.go): whoever meets one
 // lets it go, and the owner brings it from the event stream when there is room
 // (bring.go, reading.go). A disabled endpoint's lane promises everything that was
-// not delivered. What is about to leave the event stream meanwhile becomes a dead
+// not delivered since it began to fail; what another replica delivered before it
+// heard of that, at most what it had in hand, may be sent once more when the endpoint
+// is enabled. What is about to leave the event stream meanwhile becomes a dead
 // letter (salvage.go).
 //
 // # Where things are

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -73,12 +74,12 @@ func (f *feed) leave(s *shard) {
 // is in an index already is recognised there.
 func (f *feed) run(ctx context.Context) {
 	defer close(f.done)
-	pause(ctx, feedGather)
+	wait.For(ctx, feedGather)
 	shards := f.begin()
 	for ctx.Err() == nil {
 		if err := f.read(ctx, shards); err != nil && ctx.Err() == nil {
 			f.o.o.Log.Debug().Err(err).Int("shards", len(shards)).Msg("the lanes could not be read on; they are read anew")
-			pause(ctx, feedAgain)
+			wait.For(ctx, feedAgain)
 		}
 	}
 }
@@ -211,14 +212,5 @@ func (s *shard) feed(f fed) {
 	select {
 	case s.fed <- f:
 	case <-s.ending:
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

@@ -68,6 +68,9 @@ type lane struct {
 	salvageAt  time.Time        // likewise, for what is about to leave the event stream
 	promisedTo time.Time        // the promise of owed events is renewed then
 
+	arriving bool // what there was when its owner came is still being fed
+	anew     bool // and is due at once when it comes
+
 	probing   bool
 	wait      time.Duration // before the next probe
 	probeAt   time.Time
@@ -78,19 +81,23 @@ type lane struct {
 }
 
 // add takes an entry in. It returns false, and changes nothing, when the event
-// is there already under another sequence: then e's copy is redundant.
+// is there already under another sequence: then e's copy is redundant. While the
+// lane is still arriving, one that is gone was delivered from a copy of the same time.
 func (l *lane) add(e entry) bool {
 	i, there := l.find(e.src)
 	switch {
 	case there && l.entries[i].seq == e.seq:
 		return true // read again by a feed that began anew
-	case there && l.entries[i].status != gone:
+	case there && (l.entries[i].status != gone || l.arriving):
 		return false
 	case there:
 		l.entries[i] = e
 	default:
 		l.grow()
 		l.entries = slices.Insert(l.entries, i, e)
+	}
+	if l.arriving && l.anew {
+		l.entries[i].due = 0
 	}
 	l.live++
 	l.seen = max(l.seen, e.src)
@@ -332,9 +339,10 @@ func (l *lane) fly(e *entry) {
 }
 
 // sweep drops what is gone, when that is most of what there is and none of it is
-// stored any more: a feed that begins anew would bring it back.
+// stored any more: a feed that begins anew would bring it back, and one that has not
+// ended may bring another copy.
 func (l *lane) sweep() {
-	if len(l.entries) < 64 || l.live*2 > len(l.entries) || len(l.done) > 0 || l.removing {
+	if l.arriving || len(l.entries) < 64 || l.live*2 > len(l.entries) || len(l.done) > 0 || l.removing {
 		return
 	}
 	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.status == gone })
@@ -378,6 +386,7 @@ func (l *lane) works(now time.Time) bool {
 
 // allDue lets everything be tried now.
 func (l *lane) allDue() {
+	l.anew = true
 	for i := range l.entries {
 		l.entries[i].due = 0
 	}

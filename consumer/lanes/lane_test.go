@@ -184,3 +184,38 @@ func BenchmarkDrain50000(b *testing.B) {
 		}
 	}
 }
+
+func TestAnEventDeliveredWhileItsLaneArrivesIsNotDeliveredFromAnotherCopy(t *testing.T) {
+	l := &lane{arriving: true}
+	for src := range uint64(100) {
+		l.add(entry{src: src + 1, seq: src + 1})
+	}
+	for src := range uint64(100) {
+		wantNext(t, l, start, src+1)
+		l.landed(src+1, true, time.Time{}, start)
+	}
+	l.removed(l.remove(start, true), true, start)
+	if l.add(entry{src: 1, seq: 101}) || l.live != 0 {
+		t.Error("another copy of what was delivered a moment ago is taken in")
+	}
+	l.arriving = false
+	if !l.add(entry{src: 1, seq: 102}) || l.live != 1 {
+		t.Error("an event that was parked again later is not taken in")
+	}
+}
+
+func TestWhatArrivesAfterItsEndpointBeganToWorkIsDueAtOnce(t *testing.T) {
+	l := &lane{arriving: true}
+	l.failsSince(start, FirstWait)
+	l.add(entry{src: 1, seq: 1, due: seconds(at(time.Hour))})
+	wantNext(t, l, start, 1)
+	l.landed(1, true, time.Time{}, start)
+	if !l.works(start) {
+		t.Fatal("it works for the first time, and that is no news")
+	}
+	l.add(entry{src: 2, seq: 2, due: seconds(at(time.Hour))})
+	wantNext(t, l, start, 2)
+	l.arriving = false
+	l.add(entry{src: 3, seq: 3, due: seconds(at(time.Hour))})
+	wantNext(t, l, start, 0)
+}

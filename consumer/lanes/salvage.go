@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/walk"
 )
 
 // salvageEvery is how often what is owed to a disabled endpoint is looked at for
@@ -40,7 +39,7 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 func (s *shard) salvageNow(ctx context.Context, l *lane, r health.Record, state history) (brought, error) {
 	b, err := s.o.read(ctx, reading{
 		survey: l.survey, promise: r, most: bringMost,
-		meant: func(meta *jetstream.MsgMetadata) bool { return state.leaving(meta.Sequence.Stream, meta.Timestamp) },
+		meant: func(m walk.Message) bool { return state.leaving(m.Sequence, m.Time) },
 		keep:  s.buryOwed,
 	})
 	if err != nil || b.to <= r.OwedFrom {

@@ -16,6 +16,7 @@ const (
 	askTime    = 5 * time.Second        // one question to NATS
 	lastDelay  = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
 	leaveTime  = 3 * time.Second        // to remove what was delivered, when a shard is let go
+	arriveTend = 200 * time.Millisecond // between looks at all lanes while they arrive: looking at each event's would cost more than reading it
 )
 
 // Probes of all lanes of a shard are spread, so that an outage of ten thousand
@@ -43,6 +44,7 @@ type shard struct {
 	starved bool          // something could be started, and there was no slot
 	pace    time.Time     // probes are spread from here
 	read    bool          // all there was when the shard was taken has come
+	look    time.Time     // until then nobody looks at all lanes, while they arrive
 }
 
 func newShard(o *Owner, l *leases.Lease) *shard {
@@ -61,7 +63,8 @@ func (s *shard) poke(survey events.Survey) {
 	}
 }
 
-// run is the owner's loop. When ctx ends it starts nothing more, waits for what
+// run is the owner's loop. Events are tried while the others still arrive; what
+// takes to know all of a lane waits until they have. When ctx ends it starts nothing more, waits for what
 // it has started, and removes what was delivered.
 func (s *shard) run(ctx context.Context) {
 	s.ending = ctx.Done()
@@ -108,7 +111,7 @@ func (s *shard) background(do func() (then func())) {
 // untilNext is how long nothing is to be done by time alone.
 func (s *shard) untilNext() time.Duration {
 	if !s.read {
-		return time.Hour // nothing is started before; what is due would be looked at every millisecond
+		return max(time.Until(s.look), time.Millisecond)
 	}
 	if s.starved {
 		return starvedFor
@@ -132,6 +135,9 @@ func (s *shard) take(ctx context.Context, f fed) {
 	}
 	if f.caughtUp {
 		s.read = true
+		for _, l := range s.lanes {
+			l.arriving = false
+		}
 		s.adopt(ctx)
 		s.tendAll(ctx)
 		return
@@ -155,7 +161,7 @@ func (s *shard) take(ctx context.Context, f fed) {
 func (s *shard) lane(survey events.Survey) *lane {
 	l := s.lanes[survey]
 	if l == nil {
-		l = &lane{survey: survey}
+		l = &lane{survey: survey, arriving: !s.read}
 		s.lanes[survey] = l
 	}
 	return l
@@ -172,7 +178,7 @@ func (s *shard) adopt(ctx context.Context) {
 }
 
 func (s *shard) tendAll(ctx context.Context) {
-	s.starved = false
+	s.starved, s.look = false, time.Now().Add(arriveTend)
 	for _, l := range s.lanes {
 		s.tend(ctx, l)
 	}

@@ -41,7 +41,7 @@ func (s *shard) heed(l *lane, r health.Record) {
 func (s *shard) start(ctx context.Context, l *lane) {
 	for l.flying < laneFly && ctx.Err() == nil && s.lease.May() {
 		now := time.Now()
-		if at := l.startable(); l.probing && at.After(now) || !s.read {
+		if at := l.startable(); l.probing && at.After(now) {
 			return
 		}
 		release, ok := s.slot(l, now)
@@ -141,7 +141,7 @@ const rememberAfter = 10 * time.Minute
 func (s *shard) recovered(ctx context.Context, l *lane, now time.Time) {
 	s.o.o.Log.Info().Str("survey", string(l.survey)).Int("waiting", l.live).Msg("endpoint works again; its lane drains")
 	var remember time.Time
-	if r, _ := s.o.o.Health.Of(l.survey); l.live > 0 && r.Failing() && now.Sub(r.Since) > rememberAfter {
+	if r, _ := s.o.o.Health.Of(l.survey); (l.live > 0 || l.arriving) && r.Failing() && now.Sub(r.Since) > rememberAfter {
 		remember = now.UTC()
 	}
 	s.note(ctx, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
@@ -122,7 +123,7 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Leas
 	var watching sync.WaitGroup
 	for _, bucket := range []string{k.names.Replicas(), k.names.Leases()} {
 		watching.Go(func() {
-			pause(ctx, watchAfter)
+			wait.For(ctx, watchAfter)
 			k.keepWatching(ctx, bucket)
 		})
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/internal/wait"
 )
 
 // rewatchWait is the pause after a watch that ended. Until then, and should the
@@ -24,16 +26,7 @@ func (k *Keeper) keepWatching(ctx context.Context, bucket string) {
 		if err := k.watch(ctx, bucket); err != nil && ctx.Err() == nil {
 			k.o.Log.Debug().Err(err).Msg("leases could not be watched")
 		}
-		pause(ctx, rewatchWait)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		wait.For(ctx, rewatchWait)
 	}
 }
 

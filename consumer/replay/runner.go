@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
@@ -161,7 +162,7 @@ func (r *Runner) keepWatching(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := r.watch(ctx); err != nil && ctx.Err() == nil {
 			r.o.Log.Debug().Err(err).Msg("the replays could not be watched")
-			pause(ctx, rewatchWait)
+			wait.For(ctx, rewatchWait)
 		}
 	}
 }
@@ -203,15 +204,6 @@ func (r *Runner) tell(ctx context.Context, e jetstream.KeyValueEntry) {
 	}
 	select {
 	case r.updates <- update{job, e.Revision()}:
-	case <-ctx.Done():
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
 	case <-ctx.Done():
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -296,13 +297,13 @@ func (w *worker) pull(ctx, work context.Context) {
 	for ctx.Err() == nil {
 		cons := w.cons.Load()
 		if cons == nil || w.r.o.Hold() {
-			pause(ctx, pullAgain)
+			wait.For(ctx, pullAgain)
 			continue
 		}
 		n := pullSize(w.limiter.Limit())
 		if w.beyond.Load() {
 			n = min(n, beyondPull)
-			pause(ctx, w.r.o.Every)
+			wait.For(ctx, w.r.o.Every)
 		}
 		if w.limiter.WaitN(ctx, n) != nil || w.r.slots.Acquire(ctx, int64(n)) != nil {
 			return // ctx has ended
@@ -310,7 +311,7 @@ func (w *worker) pull(ctx, work context.Context) {
 		batch, err := (*cons).Fetch(n, jetstream.FetchMaxWait(pullTime))
 		if err != nil {
 			w.r.slots.Release(int64(n))
-			pause(ctx, pullAgain)
+			wait.For(ctx, pullAgain)
 			continue
 		}
 		w.handlers.Go(func() { w.receive(ctx, work, batch, n) })
@@ -330,7 +331,7 @@ func (w *worker) receive(ctx, work context.Context, batch jetstream.MessageBatch
 	}
 	if batch.Error() != nil {
 		w.cons.Store(nil) // the next look binds it anew, or finds out
-		pause(ctx, pullAgain)
+		wait.For(ctx, pullAgain)
 	}
 	w.r.slots.Release(int64(n - got))
 }

@@ -1,7 +1,8 @@
 // Package walk reads a stretch of a stream once, from its first message to the
-// last one there was when the walk began, and holds one page of it in memory.
+// last one there was when the walk began, or on and on, and holds one page of it
+// in memory.
 //
-// It is for questions that a person asks now and then: each walk has a consumer
-// of its own on the server, forgotten when the walk ends. A walk whose
-// connection was lost goes on behind the last message it gave.
+// It is for what is asked now and then: each walk has a consumer of its own on
+// the server, forgotten when the walk ends. A walk whose connection was lost goes
+// on behind the last message it gave: what was on its way is asked for again.
 package walk

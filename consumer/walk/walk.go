@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
 )
 
@@ -18,6 +19,8 @@ const (
 	bodyPage   = 32               // and with them: 32 MiB of the largest events at most
 	idle       = 30 * time.Second // the server forgets a reader that vanished
 	answerTime = 5 * time.Second  // how long the reader's end is waited for
+	patience   = 15 * time.Second // how long a lost connection may bring nothing: longer than a client takes to find another server
+	again      = time.Second      // before what broke off is tried anew
 	sizeField  = "Nats-Msg-Size"  // the body's length, on a message sent without its body
 )
 
@@ -26,6 +29,21 @@ type Options struct {
 	Subjects []string // only these; those the stream cannot hold are left out, and when none is left nothing is read
 	From     uint64   // from this sequence on
 	Bodies   bool     // with bodies; else headers alone
+	Page     int      // messages asked for at once; 0 means 512, or 32 with bodies
+
+	Since  time.Time // from what was stored then on, by the server's clock; From, where it is set, says more
+	Follow bool      // go on with new messages until ctx ends, which is no error; without From and Since with those alone
+}
+
+func (o Options) page() int {
+	switch {
+	case o.Page > 0:
+		return o.Page
+	case o.Bodies:
+		return bodyPage
+	default:
+		return headPage
+	}
 }
 
 // Message is one message of the stream.
@@ -52,22 +70,32 @@ func (m Message) Size() int64 {
 // thing given.
 func Stream(ctx context.Context, js jetstream.JetStream, name string, o Options) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		w := &walker{js: js, name: name, o: o, next: o.From}
+		w := &walker{js: js, name: name, o: o, next: o.From, came: time.Now()}
 		for {
-			before := w.next
 			err := w.pass(ctx, func(m Message) bool { return yield(m, nil) })
 			switch {
-			case err == nil, errors.Is(err, errEnough):
+			case err == nil, errors.Is(err, errEnough), o.Follow && ctx.Err() != nil:
 				return
 			case ctx.Err() != nil:
 				yield(Message{}, context.Cause(ctx))
 				return
-			case w.next == before:
+			case !w.mayGoOn(err):
 				yield(Message{}, fmt.Errorf("read stream %s: %w", name, err))
 				return
 			}
+			wait.For(ctx, again)
 		}
 	}
+}
+
+// mayGoOn says whether a pass that broke off is worth another one. What the server
+// itself refuses is not; nor is a connection over which nothing comes any more.
+func (w *walker) mayGoOn(err error) bool {
+	var refused jetstream.JetStreamError
+	if errors.As(err, &refused) && refused.APIError() != nil && refused.APIError().Code < 500 && !w.o.Follow {
+		return false
+	}
+	return w.o.Follow || w.opened && time.Since(w.came) < patience
 }
 
 // errEnough says that nobody wants more, errCut that messages were on their way
@@ -83,7 +111,10 @@ type walker struct {
 	name string
 	o    Options
 	next uint64 // where the next reader begins; 0 means the first message
-	end  uint64 // the last sequence wanted; set by the first pass
+	end  uint64 // the last sequence wanted, unless following; set by the first pass
+
+	opened bool      // the stream was there once
+	came   time.Time // when the last message came, or the walk began
 }
 
 // pass reads until the end, and says why when it broke off before.
@@ -92,14 +123,12 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 	if err != nil {
 		return err
 	}
-	if w.end == 0 {
-		w.end = stream.CachedInfo().State.LastSeq
-	}
+	w.begin(stream.CachedInfo().State.LastSeq)
 	filters, some := layout.Within(stream.CachedInfo().Config, w.o.Subjects)
-	if !some || w.next > w.end {
+	if !some || w.next > w.end && !w.o.Follow {
 		return nil
 	}
-	reader, err := stream.CreateConsumer(ctx, w.config(filters))
+	reader, err := stream.CreateConsumer(ctx, w.config(layout.Filters(stream.CachedInfo().Config, filters)))
 	if err != nil {
 		return err
 	}
@@ -108,7 +137,7 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 		defer cancel()
 		_ = stream.DeleteConsumer(ctx, reader.CachedInfo().Name)
 	}()
-	if reader.CachedInfo().NumPending == 0 {
+	if reader.CachedInfo().NumPending == 0 && !w.o.Follow {
 		return nil
 	}
 	for read := uint64(0); ; {
@@ -118,34 +147,50 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 	}
 }
 
+// begin decides at the first pass where all of them end, and where those begin
+// that want nothing but news.
+func (w *walker) begin(last uint64) {
+	if w.opened {
+		return
+	}
+	w.opened, w.end = true, last
+	if w.o.Follow && w.next == 0 && w.o.Since.IsZero() {
+		w.next = last + 1
+	}
+}
+
 func (w *walker) config(filters []string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
-		Description: "reads once, for a person's question", AckPolicy: jetstream.AckNonePolicy, FilterSubjects: filters,
+		Description: "reads a stretch of the stream once", AckPolicy: jetstream.AckNonePolicy, FilterSubjects: filters,
 		HeadersOnly: !w.o.Bodies, MemoryStorage: true, Replicas: 1, InactiveThreshold: idle,
 	}
-	if w.next > 0 {
+	switch {
+	case w.next > 0:
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.next
+	case !w.o.Since.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &w.o.Since
 	}
 	return cfg
 }
 
 // page gives one page; errEnough says that it was the last.
 func (w *walker) page(ctx context.Context, reader jetstream.Consumer, read *uint64, give func(Message) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	size := headPage
-	if w.o.Bodies {
-		size = bodyPage
-	}
-	batch, err := reader.FetchNoWait(size)
+	before := *read
+	batch, err := w.fetch(ctx, reader)
 	if err != nil {
 		return err
 	}
-	before := *read
 	for msg := range batch.Messages() {
-		if err == nil { // what is left of a page has to be taken, for its goroutine to end
-			err = w.one(msg, read, give)
+		if err != nil {
+			continue // what is left of a page has to be taken, for its goroutine to end
+		}
+		if err = w.one(msg, read, give); err != nil {
+			cancel() // nothing more is waited for
 		}
 	}
 	switch {
@@ -153,11 +198,18 @@ func (w *walker) page(ctx context.Context, reader jetstream.Consumer, read *uint
 		return err
 	case batch.Error() != nil:
 		return batch.Error()
-	case *read == before:
+	case *read == before && !w.o.Follow:
 		return silent(ctx, reader, *read)
 	default:
 		return nil
 	}
+}
+
+func (w *walker) fetch(ctx context.Context, reader jetstream.Consumer) (jetstream.MessageBatch, error) {
+	if w.o.Follow {
+		return reader.Fetch(w.o.page(), jetstream.FetchContext(ctx))
+	}
+	return reader.FetchNoWait(w.o.page())
 }
 
 // one gives one message.
@@ -170,7 +222,7 @@ func (w *walker) one(msg jetstream.Msg, read *uint64, give func(Message) bool) e
 		return errCut
 	}
 	seq := meta.Sequence.Stream
-	if seq > w.end {
+	if seq > w.end && !w.o.Follow {
 		return errEnough
 	}
 	w.next = seq + 1
@@ -178,7 +230,9 @@ func (w *walker) one(msg jetstream.Msg, read *uint64, give func(Message) bool) e
 	if w.o.Bodies {
 		m.Body = msg.Data()
 	}
-	if !give(m) || meta.NumPending == 0 || seq == w.end {
+	enough := !give(m)
+	w.came = time.Now() // whoever reads may take their time
+	if enough || !w.o.Follow && (meta.NumPending == 0 || seq == w.end) {
 		return errEnough
 	}
 	return nil

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/internal/bustest"
@@ -120,25 +123,65 @@ func TestAWalkEndsAlthoughItsLastMessagesAreRemovedMeanwhile(t *testing.T) {
 }
 
 func TestAWalkGoesOnBehindALostConnection(t *testing.T) {
-	s := bustest.New(t, server.Options{})
-	t.Cleanup(s.Halt)
-	nc := s.Connect()
-	t.Cleanup(nc.Close)
-	js := bustest.JetStream(t, nc)
-	fill(t, js, 2000)
-	n := 0
-	for m, err := range walk.Stream(t.Context(), js, "S", walk.Options{}) {
-		must(t, err)
-		if n++; m.Sequence != uint64(n) {
-			t.Fatalf("message %d came as number %d", m.Sequence, n)
-		}
-		if n == 700 {
-			must(t, nc.ForceReconnect())
-		}
+	for name, lose := range map[string]func(s *bustest.Server, nc *nats.Conn){
+		"it is there again at once": func(_ *bustest.Server, nc *nats.Conn) { must(t, nc.ForceReconnect()) },
+		"the server starts again":   func(s *bustest.Server, _ *nats.Conn) { s.Halt(); time.AfterFunc(patience/3, s.Boot) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, s *bustest.Server, nc *nats.Conn, js jetstream.JetStream) {
+				n := 0
+				for m, err := range walk.Stream(t.Context(), js, "S", walk.Options{}) {
+					must(t, err)
+					if n++; m.Sequence != uint64(n) {
+						t.Fatalf("message %d came as number %d", m.Sequence, n)
+					}
+					if n == 700 {
+						lose(s, nc)
+					}
+				}
+				if n != 2000 {
+					t.Errorf("%d messages, want 2000", n)
+				}
+			})
+		})
 	}
-	if n != 2000 {
-		t.Errorf("%d messages, want 2000", n)
-	}
+}
+
+func TestAWalkOverALostConnectionGivesUpInTheEnd(t *testing.T) {
+	story(t, func(t *testing.T, s *bustest.Server, _ *nats.Conn, js jetstream.JetStream) {
+		n, began := 0, time.Now()
+		var last error
+		for _, err := range walk.Stream(t.Context(), js, "S", walk.Options{}) {
+			if last = err; err != nil {
+				break
+			}
+			if n++; n == 700 {
+				s.Halt()
+			}
+		}
+		if took := time.Since(began); last == nil || took < patience || took > 3*patience {
+			t.Errorf("it ends after %s with %v", took, last)
+		}
+		s.Boot()
+	})
+}
+
+// patience is how long a walk puts up with a connection over which nothing comes.
+const patience = 15 * time.Second
+
+// story is a test of a stream of 2,000 messages in a bubble.
+func story(t *testing.T, tell func(t *testing.T, s *bustest.Server, nc *nats.Conn, js jetstream.JetStream)) {
+	t.Helper()
+	bustest.EmptyPools()
+	synctest.Test(t, func(t *testing.T) {
+		s := bustest.New(t, server.Options{})
+		nc := s.Connect()
+		js := bustest.JetStream(t, nc)
+		fill(t, js, 2000)
+		tell(t, s, nc, js)
+		nc.Close()
+		s.Halt()
+	})
 }
 
 func TestAWalkStopsWhenItIsTold(t *testing.T) {

@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
-# Installs the interpreters that the receivers' tests need and that are missing:
-# PHP, Ruby, Node.js and Python 3, as Debian packages (needs root). Does nothing
-# when all are there. What cannot be installed is listed as NOT RUN, and the exit
+# Installs the interpreters that the tests need and that are missing: PHP, Ruby,
+# Node.js with npm and Python 3, as Debian packages (needs root), and the package
+# that seals secrets in Node.js. Does nothing when all are there. What cannot be installed is listed as NOT RUN, and the exit
 # is 1: the tests never skip quietly.
 set -u
 
 # command:package
-wanted=(php:php-cli ruby:ruby node:nodejs python3:python3)
+wanted=(php:php-cli ruby:ruby node:nodejs npm:npm python3:python3)
+sealing="$(dirname "$0")/../sealing/node"
 
 missing=()
 for pair in "${wanted[@]}"; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+[ ${#missing[@]} -eq 0 ] && [ -d "$sealing/node_modules/@hpke/core" ] && exit 0
 
-echo "set-up: installing ${missing[*]}"
+[ ${#missing[@]} -eq 0 ] || echo "set-up: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then
+if [ ${#missing[@]} -eq 0 ]; then
+  :
+elif command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then
   apt-get update -q >/dev/null 2>&1 || echo "set-up: the package lists could not be updated"
   for package in "${missing[@]}"; do
     apt-get install -q -y --no-install-recommends "$package" >/dev/null 2>&1 || echo "set-up: $package could not be installed"
@@ -28,8 +31,12 @@ fi
 failed=0
 for pair in "${wanted[@]}"; do
   if ! command -v "${pair%%:*}" >/dev/null 2>&1; then
-    echo "NOT RUN: the ${pair%%:*} receiver, because ${pair##*:} could not be installed"
+    echo "NOT RUN: what needs ${pair%%:*}, because ${pair##*:} could not be installed"
     failed=1
   fi
 done
+if [ ! -d "$sealing/node_modules/@hpke/core" ] && ! npm ci --silent --prefix "$sealing" >/dev/null 2>&1; then
+  echo "NOT RUN: sealing from Node.js, because npm could not install @hpke/core"
+  failed=1
+fi
 exit $failed

@@ -137,6 +137,9 @@ func credentials(s config.NATSSettings) ([]nats.Option, error) {
 	case s.User != "":
 		opts = append(opts, nats.Token(s.User))
 	}
+	if s.Inbox != "" {
+		opts = append(opts, nats.CustomInboxPrefix(s.Inbox))
+	}
 	if s.CA != "" {
 		opts = append(opts, nats.RootCAs(s.CA))
 	}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/popsee/webhooks/consumer/audit"
+	"github.com/popsee/webhooks/consumer/deliverylog"
+)
+
+type auditCommand struct {
+	connection `embed:""`
+	span       `embed:""`
+	JSON       bool `name:"json" help:"Print JSON."`
+}
+
+// errUnproven is the end of an audit that found what nothing accounts for.
+var errUnproven = errors.New("not every event is accounted for")
+
+// Run accounts for every event of a stretch of the event stream.
+func (c *auditCommand) Run(w *world) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	s, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	from, to, err := c.sequences(w.ctx, s.js, s.names.Stream())
+	if err != nil {
+		return err
+	}
+	bars := &phases{w: w}
+	r, err := audit.Run(w.ctx, s.js, s.names, audit.Options{From: from, To: to, Progress: bars.step})
+	bars.end()
+	if errors.Is(err, audit.ErrEmpty) && !c.Since.given() && !c.Until.given() {
+		return withHint("what has left it can be audited all the same: webhooks audit --since 1", "nothing stands in the event stream %s", s.names.Stream())
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = w.printJSON(r)
+	} else {
+		printAudit(w, r)
+	}
+	if err == nil && !r.Proven() {
+		return errUnproven
+	}
+	return err
+}
+
+// phases shows how far each part of long work is, one bar after the other.
+type phases struct {
+	w     *world
+	doing string
+	bar   *progress
+}
+
+func (p *phases) step(doing string, done, all int64) {
+	if p.doing != doing {
+		p.end()
+		p.doing, p.bar = doing, p.w.newProgress(doing)
+	}
+	p.bar.step(done, all)
+}
+
+func (p *phases) end() {
+	if p.bar != nil {
+		p.bar.end()
+		p.doing, p.bar = "", nil
+	}
+}
+
+// meaning is what each fate means, in a table.
+func meaning(f audit.Fate) string {
+	return map[audit.Fate]string{
+		audit.Delivered:     "answered 2xx: the delivery log has it",
+		audit.WaitingLive:   "in the event stream, not yet settled",
+		audit.WaitingLane:   "in its lane",
+		audit.Owed:          "in the event stream, promised to be brought into its lane",
+		audit.DeadLetter:    "among the dead letters",
+		audit.LetterRemoved: "was a dead letter; redriven, purged or expired since",
+		audit.NoWebhook:     "its survey had no webhook: nothing is owed",
+		audit.NotOurs:       "another subject of the stream",
+		audit.TooOld:        "published before the delivery log begins: cannot be proven",
+		audit.RecordDropped: "the delivery log counted a record as lost there",
+		audit.Unproven:      "settled, and nothing tells how; still in the event stream",
+		audit.Lost:          "left the event stream, and nothing tells how it ended",
+	}[f]
+}
+
+func printAudit(w *world, r audit.Report) {
+	w.printf("sequences %d to %d of %s\n", r.From, r.To, r.Stream)
+	t := w.newTable("FATE", "EVENTS", "MEANING")
+	for _, f := range audit.Fates() {
+		if n := r.Counts[f]; n > 0 || f == audit.Unproven || f == audit.Lost {
+			t.AppendRow([]any{f.String(), n, meaning(f)})
+		}
+	}
+	t.Render()
+	for _, line := range remarks(r) {
+		w.printf("%s\n", line)
+	}
+}
+
+// remarks are what a person should know of an audit, and do about it.
+func remarks(r audit.Report) (lines []string) {
+	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	if r.Alarm != "" {
+		say("alarm: %s; see: webhooks status", r.Alarm)
+	}
+	if n := r.Counts[audit.TooOld]; n > 0 {
+		say("too old: the delivery log begins at %s and is kept for seven days; nothing proves how what was published before, up to sequence %d, was settled", shortTime(r.LogFrom), r.OldTo)
+	}
+	if r.Strange > 0 {
+		say("unreadable: %d messages of the log, the lanes or the dead letters are another version's; what they prove is not known here", r.Strange)
+	}
+	if n := r.Counts[audit.RecordDropped]; n > 0 {
+		say("record-dropped: the log counted %d records as lost there; which of these events they were cannot be known: %s", r.Dropped, stretches(r.Runs[audit.RecordDropped]))
+	}
+	if n := r.Counts[audit.Unproven]; n > 0 {
+		first := r.Runs[audit.Unproven][0].From
+		say("unproven: sequences %s", stretches(r.Runs[audit.Unproven]))
+		say("  the log is written up to a second late, and a crash loses its last quarter second: audit again in a minute")
+		say("  then send them again; receivers recognise by X-Popsee-Delivery what they have: webhooks replay start --since %d --until %d", first, lastRun(r.Runs[audit.Unproven]))
+		say("  for one of them: webhooks why RESPONSE, or webhooks attempts --all")
+	}
+	if n := r.Counts[audit.Lost]; n > 0 {
+		say("lost: sequences %s", stretches(r.Runs[audit.Lost]))
+		say("  they are in no stream of ours any more: their publisher has to publish them again (webhooks publish)")
+		say("  find out why: somebody deleted or purged, or the event stream's limits are too tight (webhooks status, webhooks doctor)")
+	}
+	return lines
+}
+
+// shownRuns is how many stretches are printed; --json has more.
+const shownRuns = 10
+
+func stretches(runs []deliverylog.Run) string {
+	var parts []string
+	for i, r := range runs {
+		if i == shownRuns {
+			parts = append(parts, fmt.Sprintf("and %d more stretches (--json)", len(runs)-i))
+			break
+		}
+		if r.From == r.To {
+			parts = append(parts, fmt.Sprint(r.From))
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%d-%d", r.From, r.To))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func lastRun(runs []deliverylog.Run) uint64 { return runs[len(runs)-1].To }
