@@ -61,7 +61,7 @@ func (l leakChecked) Run() int {
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
 // wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, raw-delete, key, wait-metric,
-// wait-replays and replay-id.
+// wait-replays, replay-id, build-nats-server and wait-alarm.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -87,9 +87,12 @@ func TestScripts(t *testing.T) {
 			"raw-publish":   rawPublish,
 			"wait-replays":  waitReplays,
 			"replay-id":     replayID,
-			"raw-delete":    rawDelete,
-			"key":           firstKey,
-			"wait-metric":   waitMetric,
+
+			"build-nats-server": buildNATSServer,
+			"wait-alarm":        waitAlarm,
+			"raw-delete":        rawDelete,
+			"key":               firstKey,
+			"wait-metric":       waitMetric,
 		},
 	})
 }
