@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -441,6 +442,27 @@ func TestAReplayWhoseConsumerIsLostGoesOnBehindWhatIsSettled(t *testing.T) {
 		}
 		w.wantReplayed(ids, 45) // two seconds' worth, at most
 		w.wantLog("a replay's consumer was lost")
+	})
+}
+
+func TestAReplayWhoseConsumersStateIsEmptiedSendsNothingTwice(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("s1")
+		w.start()
+		ids := w.publishMany("s1", 200)
+		w.advance(5 * time.Second)
+		job := w.replay(func(r *replay.Record) { r.Rate = 20 })
+		w.advance(5 * time.Second)
+		w.change(job, (*replay.Record).Stop)
+		w.advance(3 * time.Second)
+		w.haltHeld()
+		must(t, os.Truncate(w.stateOf(t, w.layout.Names.ReplayConsumer(job)), 0))
+		w.boot()
+		w.advance(3 * time.Second)
+		w.change(job, (*replay.Record).Go)
+		w.advance(30 * time.Second)
+		w.wantDone(job, replay.Counts{Delivered: 200})
+		w.wantReplayed(ids, 0)
 	})
 }
 
