@@ -489,11 +489,11 @@ func TestAReplayWaitsWhileTheLiveConsumerIsBehind(t *testing.T) {
 		w.publishMany("s1", 200)
 		w.advance(5 * time.Second)
 		rep.leave()
-		w.publishMany("s2", 6000)
+		w.publishMany("s2", 2500)
 		w.internet.at("s2").follows(answer{status: 200, after: 400 * time.Millisecond})
 		job := w.replay(func(r *replay.Record) { r.Surveys, r.End, r.Rate = []events.Survey{"s1"}, 200, 0 })
 		w.start()
-		w.advance(5 * time.Second)
+		w.advance(3 * time.Second)
 		if n := r.replayed(job); n > 0 {
 			t.Errorf("%d events were replayed while %d live ones waited", n, w.info().NumPending)
 		}
