@@ -62,7 +62,7 @@ type service struct {
 	own      ownListeners
 	traces   *tracing.Exporter // nil: nothing is traced
 	metrics  *prometheus.Registry
-	history  *deliverylog.Log
+	history  consumer.History // nil: nothing is remembered
 	consumer *consumer.Consumer
 	ready    atomic.Pointer[consumer.Consumer] // set once everything is open
 	gone     chan error                        // the connection is closed for good
@@ -325,13 +325,18 @@ func caBundle(path string) (*x509.CertPool, error) {
 
 // openHistory starts writing the delivery log; its close writes what is left.
 func (v *service) openHistory(ctx context.Context) error {
-	v.history = deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: v.replica, Log: v.log, Metrics: v.metrics})
+	if v.settings.Delivery.NoDeliveryLog {
+		v.log.Warn().Msg("no delivery log is kept (--no-delivery-log): nobody will know what was sent, and an audit can prove nothing")
+		return nil
+	}
+	history := deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: v.replica, Log: v.log, Metrics: v.metrics})
+	v.history = history
 	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- v.history.Run(writing) }()
+	go func() { done <- history.Run(writing) }()
 	v.closers.Push("delivery log", closeTime, func(ctx context.Context) error {
 		stop()
-		return errors.Join(<-done, v.history.Flush(ctx))
+		return errors.Join(<-done, history.Flush(ctx))
 	})
 	return nil
 }

@@ -10,15 +10,17 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// commands is the whole command line. The last three are what the runner starts.
+// commands is the whole command line. The last four are what the runner starts.
 type commands struct {
 	Isolation isolationCommand `cmd:"" help:"What failing endpoints cost the healthy ones."`
+	Path      pathCommand      `cmd:"" help:"How fast events are delivered, beside the least that delivers at all and beside Watermill."`
 	Memory    memoryCommand    `cmd:"" help:"What a million waiting events cost, and how soon a restart goes on with them."`
 	Replay    replayCommand    `cmd:"" help:"How fast stored events are replayed, and what that costs live ones."`
 
 	Publisher publisherCommand `cmd:"" hidden:""`
 	Receiver  receiverCommand  `cmd:"" hidden:""`
 	Plain     plainCommand     `cmd:"" hidden:""`
+	Loop      loopCommand      `cmd:"" hidden:""`
 }
 
 func main() {

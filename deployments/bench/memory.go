@@ -54,6 +54,8 @@ type restart struct {
 	Memory  footprint
 }
 
+func (m *memoryRun) startService(ctx context.Context) error { return m.g.startService(ctx) }
+
 // memoryReport is the whole result.
 type memoryReport struct {
 	Lanes, Events int
@@ -103,7 +105,7 @@ func (m *memoryRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer m.board.Close()
-	for _, step := range []func(context.Context) error{m.g.startService, m.idle, m.fill, m.full, m.terminated, m.crashed} {
+	for _, step := range []func(context.Context) error{m.startService, m.idle, m.fill, m.full, m.terminated, m.crashed} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -44,6 +44,21 @@ func build(ctx context.Context, dir string) error {
 	return nil
 }
 
+// buildWatermill builds the program of the nested module, beside the others.
+func buildWatermill(ctx context.Context, dir string) error {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/popsee/webhooks").Output()
+	if err != nil {
+		return fmt.Errorf("find the module: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "watermill"), ".")
+	cmd.Dir = filepath.Join(strings.TrimSpace(string(root)), "deployments", "bench", "watermill")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build the Watermill consumer: %w", err)
+	}
+	return nil
+}
+
 // process is one that was started here. Its error output is in a file.
 type process struct {
 	name string

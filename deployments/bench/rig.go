@@ -143,7 +143,7 @@ func (g *rig) makeStream(ctx context.Context) error {
 
 // startPlain starts the plain consumer.
 func (g *rig) startPlain(ctx context.Context) (err error) {
-	if _, err := g.js.CreateConsumer(ctx, eventStream, plainConfig()); err != nil {
+	if _, err := g.js.CreateOrUpdateConsumer(ctx, eventStream, plainConfig()); err != nil {
 		return err
 	}
 	g.consumer, err = start(g.dir, "plain", g.program("bench"), nil, "plain", "--nats", g.url,
@@ -217,15 +217,16 @@ func inParallel(width, n int, do func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// startService starts the service as people run it, and waits until it is ready.
-func (g *rig) startService(ctx context.Context) error {
+// startService starts the service as people run it, with further flags, and waits
+// until it is ready.
+func (g *rig) startService(ctx context.Context, more ...string) error {
 	port, err := freePort(ctx)
 	if err != nil {
 		return err
 	}
 	g.admin = fmt.Sprintf("127.0.0.1:%d", port)
-	if g.consumer, err = start(g.dir, "webhooks", g.program("webhooks"), nil, "run", "--nats-url", g.url,
-		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin); err != nil {
+	if g.consumer, err = start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{"run", "--nats-url", g.url,
+		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin}, more...)...); err != nil {
 		return err
 	}
 	err = until(ctx, time.Minute, func() error {
