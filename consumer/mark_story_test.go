@@ -90,7 +90,7 @@ func emptiedState(t *testing.T, w *world, damage func(*testing.T, string)) {
 	}
 	w.advance(10 * time.Second)
 	w.halt()
-	damage(t, w.consumerState(t))
+	damage(t, w.stateOf(t, "webhooks"))
 	w.boot()
 	waiting := w.publish("s1")
 	w.advance(time.Minute)
@@ -121,12 +121,12 @@ func emptiedState(t *testing.T, w *world, damage func(*testing.T, string)) {
 	w.wantSettled()
 }
 
-// consumerState finds the file the server keeps the live consumer's state in.
-func (w *world) consumerState(t *testing.T) string {
+// stateOf finds the file the server keeps a consumer's state in.
+func (w *world) stateOf(t *testing.T, consumer string) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(w.server.Dir(), "jetstream", "*", "streams", "RESPONSES", "obs", "webhooks", "o.dat"))
+	found, err := filepath.Glob(filepath.Join(w.server.Dir(), "jetstream", "*", "streams", "RESPONSES", "obs", consumer, "o.dat"))
 	if err != nil || len(found) != 1 {
-		t.Fatalf("found %v (%v), want the state file of the live consumer", found, err)
+		t.Fatalf("found %v (%v), want the state file of consumer %s", found, err, consumer)
 	}
 	return found[0]
 }

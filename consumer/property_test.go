@@ -16,6 +16,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -89,7 +90,7 @@ func (l life) String() string {
 // happenings are what may happen; those that come twice happen twice as often.
 var happenings = []string{
 	"publish", "publish", "publish", "publish", "poison", "answers", "answers", "answers", "wait", "wait", "wait",
-	"change", "remove", "switch off", "restore", "replica joins", "replica leaves", "replica crashes", "server restarts", "wire is cut",
+	"change", "remove", "switch off", "restore", "replica joins", "replica leaves", "replica crashes", "server restarts", "wire is cut", "replay",
 }
 
 func steps() *rapid.Generator[event] {
@@ -142,6 +143,11 @@ func (l life) live(t testing.TB) {
 	if twice := w.duplicates(); twice > disturbed*(storySlots+64*l.surveys) {
 		t.Errorf("%d duplicates after %d disturbances", twice, disturbed)
 	}
+	for _, id := range w.jobs {
+		if job := w.job(id); job.State != replay.Done {
+			t.Errorf("a replay was never done: %+v", job)
+		}
+	}
 	w.checkReceived()
 	w.close()
 }
@@ -185,11 +191,29 @@ func (w *world) happen(e event) int {
 		time.Sleep(e.wait / 10)
 		w.boot()
 		return 1
+	case "replay":
+		w.replaySettled(e)
 	case "wire is cut":
 		w.wire.CutAfter(e.n%4, bustest.Part(e.n%2), cuts[e.n%len(cuts)])
 		return 1
 	}
 	return 0
+}
+
+// replaySettled starts a replay of what the live consumer has settled, as `webhooks
+// replay start` does: of one survey or of all.
+func (w *world) replaySettled(e event) {
+	w.t.Helper()
+	end := w.info().AckFloor.Stream
+	if end == 0 {
+		return
+	}
+	w.jobs = append(w.jobs, w.replay(func(r *replay.Record) {
+		r.End, r.Rate = end, float64(e.n%3)*10
+		if e.n%2 == 0 {
+			r.Surveys = []events.Survey{events.Survey(survey(e.survey))}
+		}
+	}))
 }
 
 // alive are the replicas that run.
@@ -238,10 +262,17 @@ func (w *world) mend(surveys int) {
 	}
 }
 
+// duplicates counts what was accepted once more, but for what a replay was to send.
 func (w *world) duplicates() int {
 	n := 0
 	for id, p := range w.published {
-		n += max(w.internet.at(p.survey).accepted(id)-1, 0)
+		accepted := -1
+		for _, q := range w.internet.at(p.survey).seen() {
+			if q.id == id && q.status >= 200 && q.status <= 299 && q.header.Get(delivery.HeaderReplay) == "" {
+				accepted++
+			}
+		}
+		n += max(accepted, 0)
 	}
 	return n
 }

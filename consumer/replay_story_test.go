@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -267,6 +268,10 @@ func TestACancelledReplayStopsWhereItIs(t *testing.T) {
 }
 
 func TestAPausedReplayGoesOnWhereItStood(t *testing.T) {
+	long := 26 * time.Hour // its consumer is forgotten meanwhile
+	if raced {
+		long = time.Hour
+	}
 	story(t, func(t *testing.T, w *world) {
 		w.calm = 5 * time.Minute
 		r := w.endpoint("s1")
@@ -278,7 +283,7 @@ func TestAPausedReplayGoesOnWhereItStood(t *testing.T) {
 		w.change(job, (*replay.Record).Stop)
 		w.advance(2 * time.Second)
 		sent := r.replayed(job)
-		w.advance(26 * time.Hour) // its consumer is forgotten meanwhile
+		w.advance(long)
 		if n := r.replayed(job); n != sent || sent == 0 {
 			t.Errorf("%d events were sent, %d of them while it was paused", n, n-sent)
 		}
@@ -444,6 +449,27 @@ func TestAReplayWhoseConsumerIsLostGoesOnBehindWhatIsSettled(t *testing.T) {
 	})
 }
 
+func TestAReplayWhoseConsumersStateIsEmptiedSendsNothingTwice(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("s1")
+		w.start()
+		ids := w.publishMany("s1", 200)
+		w.advance(5 * time.Second)
+		job := w.replay(func(r *replay.Record) { r.Rate = 20 })
+		w.advance(5 * time.Second)
+		w.change(job, (*replay.Record).Stop)
+		w.advance(3 * time.Second)
+		w.haltHeld()
+		must(t, os.Truncate(w.stateOf(t, w.layout.Names.ReplayConsumer(job)), 0))
+		w.boot()
+		w.advance(3 * time.Second)
+		w.change(job, (*replay.Record).Go)
+		w.advance(30 * time.Second)
+		w.wantDone(job, replay.Counts{Delivered: 200})
+		w.wantReplayed(ids, 0)
+	})
+}
+
 func TestAReplayOfAStreamThatWasMadeAnewFails(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
@@ -467,15 +493,15 @@ func TestAReplayWaitsWhileTheLiveConsumerIsBehind(t *testing.T) {
 		w.publishMany("s1", 200)
 		w.advance(5 * time.Second)
 		rep.leave()
-		w.publishMany("s2", 6000)
-		w.internet.at("s2").follows(answer{status: 200, after: 400 * time.Millisecond})
+		w.publishMany("s2", 1600)
+		w.internet.at("s2").follows(answer{status: 200, after: 900 * time.Millisecond})
 		job := w.replay(func(r *replay.Record) { r.Surveys, r.End, r.Rate = []events.Survey{"s1"}, 200, 0 })
 		w.start()
-		w.advance(5 * time.Second)
+		w.advance(3 * time.Second)
 		if n := r.replayed(job); n > 0 {
 			t.Errorf("%d events were replayed while %d live ones waited", n, w.info().NumPending)
 		}
-		w.advance(5 * time.Minute)
+		w.advance(2 * time.Minute)
 		w.wantDone(job, replay.Counts{Delivered: 200})
 		w.wantSettled()
 	})
@@ -486,7 +512,7 @@ func TestAReplayWaitsWhileTheLiveConsumerIsBehind(t *testing.T) {
 func TestAReplayOverAHundredThousandSurveys(t *testing.T) {
 	surveys := 100_000
 	if raced {
-		surveys = 10_000
+		surveys = 3_000
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -59,6 +59,7 @@ type world struct {
 	history   consumer.History // of all replicas; nil remembers nothing
 	seq       int
 	wrap      func(consumer.Sender) consumer.Sender // around each replica's client; nil leaves it as it is
+	jobs      []string                              // replays that were started in a random life
 	disable   time.Duration                         // how long an endpoint may fail before it is disabled; 0 is the default
 	laneMost  int                                   // events one lane holds; 0 is the default
 	metrics   prometheus.Registerer                 // of the one replica of a story that counts; nil counts nowhere

@@ -63,6 +63,20 @@ webhooks dead-letters redrive 17 18`,
 	"dead-letters purge": `
 webhooks dead-letters purge --reason malformed --dry-run
 webhooks dead-letters purge 17 18`,
+	"replay start": `
+webhooks replay start --since 2h --survey s1 --dry-run
+webhooks replay start --since 2h --survey s1 --reason "outage of example.com"
+webhooks replay start --response 7c9e6679-7425-40de-944b-e07fc1f90ae7
+webhooks replay start --since 1041 --until 20113 --rate 200`,
+	"replay list": `
+webhooks replay list
+webhooks replay list --json | jq -r 'select(.state == "running").id'`,
+	"replay show": `
+webhooks replay show k7x2m4qa
+webhooks replay show k7x2m4qa --follow`,
+	"replay pause":  "webhooks replay pause k7x2m4qa",
+	"replay resume": "webhooks replay resume k7x2m4qa",
+	"replay cancel": "webhooks replay cancel k7x2m4qa",
 	"keys generate": "webhooks keys generate --keyring keyring.json",
 	"keys list":     "webhooks keys list --keyring keyring.json",
 	"keys rotate": `

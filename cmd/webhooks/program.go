@@ -44,6 +44,7 @@ type commands struct {
 	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
 	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
 	Attempts    attemptsCommand    `cmd:"" help:"The delivery log: every request, and how it ended."`
+	Replay      replayCommand      `cmd:"" help:"Send stored events again."`
 	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
 	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`

@@ -60,7 +60,8 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, raw-delete, key and wait-metric.
+// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, raw-delete, key, wait-metric,
+// wait-replays, replay-id, build-nats-server and wait-alarm.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -84,9 +85,14 @@ func TestScripts(t *testing.T) {
 			"wait-letters":  waitLetters,
 			"wait-health":   waitHealth,
 			"raw-publish":   rawPublish,
-			"raw-delete":    rawDelete,
-			"key":           firstKey,
-			"wait-metric":   waitMetric,
+			"wait-replays":  waitReplays,
+			"replay-id":     replayID,
+
+			"build-nats-server": buildNATSServer,
+			"wait-alarm":        waitAlarm,
+			"raw-delete":        rawDelete,
+			"key":               firstKey,
+			"wait-metric":       waitMetric,
 		},
 	})
 }

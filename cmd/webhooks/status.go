@@ -13,6 +13,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/consumer/replay"
 )
 
 type statusCommand struct {
@@ -68,6 +69,8 @@ type statusView struct {
 	Unwell    unwellView    `json:"unwell_endpoints"`
 	Letters   uint64        `json:"dead_letters"`
 	Fleet     fleetView     `json:"fleet"`
+
+	Replays []replay.Record `json:"replays,omitempty"` // that run, or are paused
 
 	alarm *mark.Alarm
 }
@@ -168,6 +171,10 @@ func (v statusView) print(w *world, now time.Time) {
 	w.printf("%-12s %s\n", "waiting", v.Waiting.words(now))
 	w.printf("%-12s %d%s\n", "endpoints", v.Endpoints, v.Unwell)
 	w.printf("%-12s %d\n", "dead letters", v.Letters)
+	for _, r := range v.Replays {
+		done, all := handled(r)
+		w.printf("%-12s %s: %d of %d (%s), %s since %s\n", "replays", r.ID, done, all, percentDone(r), r.State, ago(r.Since, now))
+	}
 	for _, line := range v.Fleet.lines(now) {
 		w.printf("%-12s %s\n", line.name, line.value)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/consumer/replay"
 )
 
 // waitingView is what waits in all lanes.
@@ -115,8 +117,21 @@ func (s *session) around(ctx context.Context, v *statusView) error {
 	if v.Waiting, err = s.waiting(ctx); err != nil {
 		return err
 	}
-	v.Fleet, err = s.fleet(ctx)
+	if v.Fleet, err = s.fleet(ctx); err != nil {
+		return err
+	}
+	v.Replays, err = s.openReplays(ctx)
 	return err
+}
+
+// openReplays are the replays that have not ended. A service of before there were
+// any has no bucket for them.
+func (s *session) openReplays(ctx context.Context) ([]replay.Record, error) {
+	all, err := replay.List(ctx, s.js, s.names)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, nil
+	}
+	return slices.DeleteFunc(all, func(r replay.Record) bool { return r.State.Ended() }), err
 }
 
 // waiting looks at the lanes stream as a whole: counting lane by lane is what

@@ -34,7 +34,7 @@ const (
 	Skipped   Outcome = "skipped"  // of another survey or response than asked for
 	LeftOut   Outcome = "left_out" // its endpoint fails, and its lane has no room
 	Repeated  Outcome = "repeated" // it was settled already, and came again
-	Left      Outcome = "left"     // unacknowledged, or given back: it comes again
+	Left      Outcome = "left"     // unacknowledged: it comes again
 )
 
 // Outcomes lists every outcome, for metrics.
@@ -57,7 +57,7 @@ type Deliverer interface {
 
 // Sending is one job in a deliverer's hands.
 type Sending interface {
-	// Send takes one message to its end and settles it. When ctx ends, it gives back
+	// Send takes one message to its end and settles it. When ctx ends, it leaves alone
 	// what has not been sent; when work ends, also what is under way.
 	Send(ctx, work context.Context, msg jetstream.Msg) Result
 	// End says that no more messages come, and none is in hand.
@@ -67,12 +67,12 @@ type Sending interface {
 // Options are what a [Runner] cannot do without.
 type Options struct {
 	Layout   layout.Layout
-	Slots    int           // events in hand at once, all jobs of this replica together; 0 means 512
-	Replicas func() int    // that live now: a rate is divided by their number
-	Hold     func() bool   // says that live traffic needs everything: nothing is pulled meanwhile
-	Every    time.Duration // how often a job is looked at; 0 means 1 s
-	Settled  func(Outcome) // hears of every event's end
-	Working  func(jobs int)
+	Slots    int            // events in hand at once, all jobs of this replica together; 0 means 512
+	Replicas func() int     // that live now: a rate is divided by their number
+	Hold     func() bool    // says that live traffic needs everything: nothing is pulled meanwhile
+	Every    time.Duration  // how often a job is looked at; 0 means 1 s
+	Settled  func(Outcome)  // hears of every event's end
+	Working  func(jobs int) // hears how many jobs this replica works on, when that changes
 	Log      zerolog.Logger
 }
 

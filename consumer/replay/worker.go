@@ -57,7 +57,7 @@ func (w *worker) run(fetch, work context.Context) uint64 {
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		defer stop()
-		w.keepLooking(ctx, work)
+		w.keepLooking(ctx)
 	})
 	w.pull(ctx, work)
 	loops.Wait()
@@ -68,7 +68,7 @@ func (w *worker) run(fetch, work context.Context) uint64 {
 }
 
 // keepLooking looks at the job until it does not run any more.
-func (w *worker) keepLooking(ctx, work context.Context) {
+func (w *worker) keepLooking(ctx context.Context) {
 	tick := time.NewTicker(w.r.o.Every)
 	defer tick.Stop()
 	for {
@@ -185,6 +185,9 @@ func (w *worker) bind(ctx context.Context) error {
 // finish ends the job for every replica: whoever is first writes it. What others
 // have counted and not yet written follows.
 func (w *worker) finish(ctx context.Context, s sight) (bool, error) {
+	if left, err := w.left(ctx, s); err != nil || left {
+		return false, err
+	}
 	at, won := time.Now(), false
 	job, err := w.write(ctx, w.progressAt(s), func(r *Record) {
 		if won = r.State == Running; won {
@@ -198,6 +201,18 @@ func (w *worker) finish(ctx context.Context, s sight) (bool, error) {
 		w.r.o.Log.Info().Str("replay", w.id).Interface("counts", job.Counts).Uint64("gone", job.Gone).Msg("replay done")
 	}
 	return true, nil
+}
+
+// left asks once more whether anything lies between where the consumer stands and
+// the job's end: what one server of a cluster says of what it has not heard of yet
+// must not end a replay early.
+func (w *worker) left(ctx context.Context, s sight) (bool, error) {
+	job := w.job.Load()
+	if s.cursor == nil || s.cursor.floor >= job.End {
+		return false, nil
+	}
+	n, err := Count(ctx, w.r.js, w.r.o.Layout.Names, job.Surveys, max(s.cursor.given+1, job.Start), job.End)
+	return n > 0, err
 }
 
 func (w *worker) fail(ctx context.Context, why error) (bool, error) {

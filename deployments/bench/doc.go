@@ -13,6 +13,7 @@
 //	go run ./deployments/bench isolation               the isolation table, about 40 minutes
 //	go run ./deployments/bench isolation --warm 2s --measure 3s --rounds 1 --only quiet,1+1
 //	go run ./deployments/bench memory                  10,000 lanes, 1,000,000 waiting events
+//	go run ./deployments/bench replay                  1,000,000 stored events sent again, and live ones beside that
 //
 // # What is measured
 //
@@ -28,7 +29,7 @@
 //	event.go      what an event carries, so that the receiver can time it
 //	publisher.go  plain.go  receiver.go   the processes
 //	rig.go        one NATS, one receiver, one consumer, started and ended
-//	isolation.go  backlog.go  memory.go   what is run
+//	isolation.go  backlog.go  memory.go  replay.go   what is run
 //	verdict.go    what is asked of the numbers
 //	table.go      how they are written down
 package main

@@ -15,6 +15,7 @@ type commands struct {
 	Isolation isolationCommand `cmd:"" help:"What failing endpoints cost the healthy ones."`
 	Path      pathCommand      `cmd:"" help:"How fast events are delivered, beside the least that delivers at all and beside Watermill."`
 	Memory    memoryCommand    `cmd:"" help:"What a million waiting events cost, and how soon a restart goes on with them."`
+	Replay    replayCommand    `cmd:"" help:"How fast stored events are replayed, and what that costs live ones."`
 
 	Publisher publisherCommand `cmd:"" hidden:""`
 	Receiver  receiverCommand  `cmd:"" hidden:""`
