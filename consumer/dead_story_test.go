@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/delivery"
@@ -98,5 +100,35 @@ func TestAPanicOnOneEventIsADeadLetterWithItsStackAndTheProcessLives(t *testing.
 			t.Error("the dead letter's body is not the event's")
 		}
 		w.wantSettled()
+	})
+}
+
+// The same of an event that waited in its lane: it panics when it is tried from there.
+func TestAPanicOnAParkedEventIsADeadLetterWithItsStackAndTheProcessLives(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		registry := prometheus.NewRegistry()
+		w.metrics = registry
+		w.endpoint("cursed").answers(500)
+		w.endpoint("s1")
+		p := &panicking{}
+		w.wrap = func(s consumer.Sender) consumer.Sender { p.Sender = s; return p }
+		w.start()
+		w.publish("cursed")
+		w.advance(time.Second)
+		if len(w.parked()) != 1 {
+			t.Fatal("the event is not parked")
+		}
+		p.at = "cursed"
+		w.advance(time.Minute)
+		got := w.letters()
+		if len(got) != 1 || got[0].Reason != "panic" || !strings.Contains(got[0].Stack, "panicking") {
+			t.Fatalf("dead letters: %+v", got)
+		}
+		if n := count(t, registry, "webhooks_panics_total"); n != 1 {
+			t.Errorf("%v panics are counted, want 1", n)
+		}
+		id := w.publish("s1")
+		w.advance(time.Second)
+		w.wantDelivered(id, 1)
 	})
 }

@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -76,9 +75,10 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 	defer func() {
 		if p := recover(); p != nil {
 			c.metrics.panics.Inc()
-			c.o.Log.Error().Uint64("seq", w.Source).Str("panic", fmt.Sprint(p)).Str("stack", string(debug.Stack())).
+			stack := string(debug.Stack())
+			c.o.Log.Error().Uint64("seq", w.Source).Str("panic", panicText(p)).Str("stack", stack).
 				Msg("panic while handling a parked event; it becomes a dead letter")
-			r = lanes.Result{Verdict: lanes.Bury, Reason: string(delivery.ReasonPanic), Detail: fmt.Sprint(p)}
+			r = lanes.Result{Verdict: lanes.Bury, Reason: string(delivery.ReasonPanic), Detail: panicText(p), Stack: stack}
 		}
 	}()
 	target, limits, err := c.endpoints.Target(ctx, w.Survey)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -241,12 +242,20 @@ func (c *Consumer) unusable(err error) {
 func (c *Consumer) panicked(p any, in arrival) conclusion {
 	c.metrics.panics.Inc()
 	stack := string(debug.Stack())
-	c.o.Log.Error().Uint64("seq", in.Sequence.Stream).Str("panic", fmt.Sprint(p)).Str("stack", stack).
+	c.o.Log.Error().Uint64("seq", in.Sequence.Stream).Str("panic", panicText(p)).Str("stack", stack).
 		Msg("panic while handling an event; it becomes a dead letter")
 	letter := c.letterOf(string(delivery.ReasonPanic), in)
-	letter.Detail, letter.Stack = fmt.Sprint(p), stack
+	letter.Detail, letter.Stack = panicText(p), stack
 	return conclusion{action: actBury, outcome: outcomeDead, letter: letter}
 }
+
+// panicText is what a panic says, in a length that a log line and a record can bear.
+func panicText(p any) string {
+	text := fmt.Sprint(p)
+	return strings.ToValidUTF8(text[:min(len(text), maxPanicText)], "")
+}
+
+const maxPanicText = 1 << 10
 
 // letterOf is the dead letter of a message of the event stream. The survey and
 // the id are read from what cannot be decoded as far as they can be.

@@ -86,18 +86,21 @@ func ok(length int, body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", length, body)
 }
 
-func TestHostileReceivers(t *testing.T) {
+// hostile is a receiver that does what none should, and how an attempt at it ends.
+type hostile struct {
+	name    string
+	serve   func(net.Conn)
+	verdict Verdict
+	reason  Reason
+	took    time.Duration
+}
+
+func hostileReceivers() []hostile {
 	const whole = 5 * time.Second
 	line := strings.Repeat("a", 1000)
-	for _, v := range []struct {
-		name    string
-		serve   func(net.Conn)
-		verdict Verdict
-		reason  Reason
-		took    time.Duration
-	}{
+	return []hostile{
 		{"silence", hangs, Again, ReasonTimeout, whole},
-		{"never reads", func(net.Conn) { time.Sleep(time.Minute) }, Again, ReasonTimeout, whole},
+		{"never reads", func(net.Conn) { time.Sleep(6 * time.Second) }, Again, ReasonTimeout, whole},
 		{"1 byte/s headers", drips("HTTP/1.1 200 OK\r\n", "X-A: a\r\n"), Again, ReasonTimeout, whole},
 		{"1 byte/s status line", drips("", "HTTP/1.1 200 OK and so on and so on"), Again, ReasonTimeout, whole},
 		{"1 byte/s body after 200", drips("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "b"), Delivered, Reason2xx, whole},
@@ -136,7 +139,11 @@ func TestHostileReceivers(t *testing.T) {
 		{"a header line of a broken kind", says("HTTP/1.1 200 OK\r\n: x\r\n" + line + "\r\n\r\n"), Again, ReasonProtocol, 0},
 		{"a 2xx just in time", after(4990*time.Millisecond, ok(2, "ok")), Delivered, Reason2xx, 4990 * time.Millisecond},
 		{"a 2xx just too late", after(5010*time.Millisecond, ok(2, "ok")), Again, ReasonTimeout, whole},
-	} {
+	}
+}
+
+func TestHostileReceivers(t *testing.T) {
+	for _, v := range hostileReceivers() {
 		t.Run(v.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, target := piped(t, "http://receiver/", v.serve)
@@ -160,17 +167,19 @@ func after(d time.Duration, text string) func(net.Conn) {
 	})
 }
 
-// What never ends must end by itself, long before the attempt's time does, and after no more than we said we read.
-func TestEndlessAnswersAreCutOff(t *testing.T) {
+// endless is an answer without an end, and how many bytes of it may be read.
+type endless struct {
+	name       string
+	text, rest string
+	verdict    Verdict
+	reason     Reason
+	most       int
+}
+
+func endlessAnswers() []endless {
 	line := "X-A: " + strings.Repeat("a", 1000) + "\r\n"
 	chunk := "3e8\r\n" + strings.Repeat("c", 1000) + "\r\n"
-	for _, v := range []struct {
-		name       string
-		text, rest string
-		verdict    Verdict
-		reason     Reason
-		most       int
-	}{
+	return []endless{
 		{"endless headers", "HTTP/1.1 200 OK\r\n", line, Again, ReasonProtocol, 128 << 10},
 		{"one header of 10 MB", "HTTP/1.1 200 OK\r\nX-A: ", strings.Repeat("a", 1000), Again, ReasonProtocol, 128 << 10},
 		{"endless status line", "HTTP/1.1 200 ", strings.Repeat("O", 1000), Again, ReasonProtocol, 128 << 10},
@@ -182,7 +191,12 @@ func TestEndlessAnswersAreCutOff(t *testing.T) {
 		{"500 with chunks without end", "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n", chunk, Again, Reason5xx, 80 << 10},
 		{"a trailer without end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n0\r\n", line, Delivered, Reason2xx, 128 << 10},
 		{"a chunk extension without end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "aaaaaaaa", Delivered, Reason2xx, 128 << 10},
-	} {
+	}
+}
+
+// What never ends must end by itself, long before the attempt's time does, and after no more than we said we read.
+func TestEndlessAnswersAreCutOff(t *testing.T) {
+	for _, v := range endlessAnswers() {
 		t.Run(v.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				written := 0

@@ -73,18 +73,21 @@ func speaksHTTP2(cert tls.Certificate, settings []http2.Setting, then func(strea
 	}
 }
 
-func TestHostileHTTP2Receivers(t *testing.T) {
+// hostileHTTP2 is a receiver that speaks HTTP/2 as none should.
+type hostileHTTP2 struct {
+	name     string
+	settings []http2.Setting
+	then     func(stream)
+	verdict  Verdict
+	reasons  []Reason
+	most     time.Duration
+}
+
+func hostileHTTP2Receivers() []hostileHTTP2 {
 	const whole = 5 * time.Second
 	noWindow := []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}
 	long := strings.Repeat("a", 4000)
-	for _, v := range []struct {
-		name     string
-		settings []http2.Setting
-		then     func(stream)
-		verdict  Verdict
-		reasons  []Reason
-		most     time.Duration
-	}{
+	return []hostileHTTP2{
 		{"a proper answer", nil, func(s stream) {
 			_ = s.headers(true, ":status", "200")
 		}, Delivered, []Reason{Reason2xx}, 0},
@@ -150,7 +153,11 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 		{"no status", nil, func(s stream) {
 			_ = s.headers(true, "content-length", "0")
 		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
-	} {
+	}
+}
+
+func TestHostileHTTP2Receivers(t *testing.T) {
+	for _, v := range hostileHTTP2Receivers() {
 		t.Run(v.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ca := newAuthority(t)

@@ -58,6 +58,7 @@ func (c *call) run(ctx context.Context, m Meta) {
 	} else {
 		c.answered(response)
 	}
+	c.trace.use(nil)
 	c.attempt.Phases = c.trace.phases()
 }
 

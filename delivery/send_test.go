@@ -300,7 +300,10 @@ func TestSendIgnoresProxySettings(t *testing.T) {
 		t.Fatal("a proxy can be set from the environment")
 	}
 	addr := receiver(t, "127.0.0.1:0", func(http.ResponseWriter, *http.Request) {})
-	wantEnd(t, send(t, client, mustTarget(t, TargetSpec{URL: "http://" + addr.String()})), Delivered, Reason2xx)
+	target := mustTarget(t, TargetSpec{URL: "http://" + addr.String()})
+	wantEnd(t, send(t, client, target), Delivered, Reason2xx)
+	// And the guard judges as ever.
+	wantEnd(t, send(t, mustClient(t, Options{}), target), Again, ReasonBlocked)
 }
 
 func TestSendToNobody(t *testing.T) {

@@ -22,6 +22,7 @@ type trace struct {
 	tlsStart, tlsDone         atomic.Int64
 	firstByte                 atomic.Int64
 	gotConn, reused           atomic.Bool
+	conn                      atomic.Pointer[limited] // that the attempt is using; nil when it is over
 }
 
 // arm sets the hooks every attempt needs. Got1xxResponse stays unset on purpose: with it, net/http no longer counts
@@ -67,7 +68,21 @@ func traceDial(dial dialFunc) dialFunc {
 				ConnectDone:  t.onConnectDone,
 			})
 		}
-		return dial(ctx, network, address)
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return newLimited(c), nil
+	}
+}
+
+// use tells the connection of the attempt that it is used, and the one of before, if there was one, that it is not.
+func (t *trace) use(c *limited) {
+	if c != nil {
+		c.begin()
+	}
+	if before := t.conn.Swap(c); before != nil {
+		before.end()
 	}
 }
 
@@ -78,6 +93,7 @@ func (t *trace) first(at *atomic.Int64) { at.CompareAndSwap(0, t.since()) }
 func (t *trace) onConn(i httptrace.GotConnInfo) {
 	t.reused.Store(i.Reused)
 	t.gotConn.Store(true)
+	t.use(limitedOf(i.Conn))
 }
 func (t *trace) onFirstByte()                         { t.first(&t.firstByte) }
 func (t *trace) onDNSStart(httptrace.DNSStartInfo)    { t.first(&t.dnsStart) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -20,11 +22,22 @@ func (w *world) fail(err error) int {
 	if errors.Is(err, errSilent) {
 		return exitFailure
 	}
-	fmt.Fprintf(w.errw, "error: %s\n", err)
+	fmt.Fprintf(w.errw, "error: %s\n", harmless(err.Error()))
 	if h := hintOf(err); h != "" {
-		fmt.Fprintf(w.errw, "hint: %s\n", h)
+		fmt.Fprintf(w.errw, "hint: %s\n", harmless(h))
 	}
 	return codeOf(err)
+}
+
+// harmless takes out of a text what a terminal would obey: an error may quote what
+// a stranger wrote.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 }
 
 // errSilent fails a command that has already said why.

@@ -67,18 +67,23 @@ func run(ctx context.Context, args []string, env func(string) string, in io.Read
 	w := &world{ctx: ctx, env: env, in: in, out: out, errw: errw}
 	quietStandardLog()
 	code := -1
-	parser, err := kong.New(&commands{}, append(config.Options(env),
-		kong.Name("webhooks"),
-		kong.Description(about),
-		kong.Writers(out, errw),
-		kong.Exit(func(c int) { code = c; panic(exited{}) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
-		kong.Help(helpWithExamples),
-	)...)
+	parser, err := w.parser(&code)
 	if err != nil {
 		return w.fail(err)
 	}
 	return w.parseAndRun(parser, args, &code)
+}
+
+// parser reads command lines. What kong would exit with it puts into code.
+func (w *world) parser(code *int) (*kong.Kong, error) {
+	return kong.New(&commands{}, append(config.Options(w.env),
+		kong.Name("webhooks"),
+		kong.Description(about),
+		kong.Writers(w.out, w.errw),
+		kong.Exit(func(c int) { *code = c; panic(exited{}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.Help(helpWithExamples),
+	)...)
 }
 
 // exited carries kong's wish to exit, as after --help, out of the parser.

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
@@ -35,7 +30,7 @@ func (o *ownersServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	o.mu.Lock()
 	o.accepted[req.Header.Get(delivery.HeaderDelivery)]++
 	o.mu.Unlock()
-	_, _ = w.Write([]byte("thank you, your secret is planted-secret"))
+	_, _ = w.Write([]byte("thank you, your secret is " + plantedSecret))
 }
 
 func testSettings(dir string) config.Settings {
@@ -70,7 +65,7 @@ func connect(t *testing.T, v *service, survey events.Survey, url, secret string)
 	}
 	if _, err := v.store.Put(t.Context(), config.Endpoint{
 		Survey: survey, URL: url, Enabled: true, Secrets: []config.SealedSecret{sealed},
-		Headers: map[string]string{"Authorization": "Bearer planted-header"},
+		Headers: map[string]string{"Authorization": "Bearer " + plantedHeader},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -144,108 +139,6 @@ func waitSettled(t *testing.T, v *service) {
 		}
 	}
 	t.Fatal("events still wait after a minute")
-}
-
-// TestNoSecretIsInAnythingAFullRunWrites plants secrets, runs the whole path with
-// deliveries that succeed and that fail, and searches the log, the metrics and
-// the data folder.
-func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
-	dir := t.TempDir()
-	var mu sync.Mutex
-	var log bytes.Buffer
-	v := open(t, dir, zerolog.New(writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return log.Write(p)
-	})).Level(zerolog.TraceLevel))
-	good := httptest.NewServer(&ownersServer{accepted: map[string]int{}})
-	defer good.Close()
-	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = fmt.Fprintf(w, "bad signature %s for planted-secret with %s", req.Header.Get(delivery.HeaderSignature), req.Header.Get("Authorization"))
-	}))
-	defer bad.Close()
-	connect(t, v, "s1", good.URL+"/planted-path", "planted-secret")
-	connect(t, v, "s2", bad.URL+"/planted-path", "whsec_cGxhbnRlZC1zZWNyZXQ=")
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- v.run(ctx) }()
-	pub := events.NewPublisher(v.js, events.PublisherOptions{})
-	for i, survey := range []events.Survey{"s1", "s2", "s1"} {
-		if _, err := pub.Publish(t.Context(), event(survey, fmt.Sprint("r", i))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		mu.Lock()
-		n := strings.Count(log.String(), `"message":"attempt"`)
-		mu.Unlock()
-		if n >= 3 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the attempts were not made")
-		}
-	}
-	metrics := scrape(t, v)
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	if err := v.close(); err != nil {
-		t.Error(err)
-	}
-	assertNoSecret(t, "the log", log.Bytes())
-	assertNoSecret(t, "the metrics", metrics)
-	if bytes.Contains(log.Bytes(), []byte("planted-path")) {
-		t.Error("an endpoint's path is in the log")
-	}
-	searchFolder(t, dir)
-}
-
-// scrape reads the metrics as Prometheus does.
-func scrape(t *testing.T, v *service) []byte {
-	t.Helper()
-	rec := httptest.NewRecorder()
-	promhttp.HandlerFor(v.metrics, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
-	return rec.Body.Bytes()
-}
-
-type writerFunc func(p []byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-// assertNoSecret searches for every planted secret, in the forms it could leak.
-func assertNoSecret(t *testing.T, where string, text []byte) {
-	t.Helper()
-	for _, secret := range []string{"planted-secret", "cGxhbnRlZC1zZWNyZXQ", "planted-header"} {
-		if bytes.Contains(text, []byte(secret)) {
-			t.Errorf("%s holds the secret %q", where, secret)
-		}
-	}
-}
-
-// searchFolder reads every file of the data folder. An owner's extra headers are
-// part of the endpoint and are stored as written; secrets are sealed.
-func searchFolder(t *testing.T, dir string) {
-	t.Helper()
-	files := 0
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		files++
-		b, err := os.ReadFile(path)
-		for _, secret := range []string{"planted-secret", "cGxhbnRlZC1zZWNyZXQ"} {
-			if bytes.Contains(b, []byte(secret)) {
-				t.Errorf("%s holds the secret %q", path, secret)
-			}
-		}
-		return err
-	})
-	if err != nil || files < 5 {
-		t.Errorf("searched %d files: %v", files, err)
-	}
 }
 
 func TestReadinessTellsAnAlarmAndWhatToDo(t *testing.T) {

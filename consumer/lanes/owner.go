@@ -41,6 +41,7 @@ type Result struct {
 	Verdict  Verdict
 	Reason   string        // in one word
 	Detail   string        // in one line
+	Stack    string        // of a panic
 	Probe    bool          // with Held: the endpoint is taken for failing, so only a probe may find out
 	After    time.Duration // what the endpoint asked for (Retry-After), or how long a Held one is held; 0 means nothing
 	Revision uint64        // of the endpoint that was tried

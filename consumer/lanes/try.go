@@ -81,7 +81,7 @@ func (s *shard) bury(ctx context.Context, w *Waiting, r Result) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*askTime)
 	defer cancel()
 	err := s.o.o.Dead.Bury(ctx, deadletters.Letter{
-		Survey: w.Survey, EventID: w.EventID, Reason: r.Reason, Detail: r.Detail, Source: w.Source, Published: w.Published,
+		Survey: w.Survey, EventID: w.EventID, Reason: r.Reason, Detail: r.Detail, Stack: r.Stack, Source: w.Source, Published: w.Published,
 		Attempts: w.Attempts, First: w.Parked, Last: time.Now(), Traceparent: w.Traceparent, Tracestate: w.Tracestate, Body: w.Body,
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ const (
 	requestTime = 30 * time.Second
 	idleTime    = 2 * time.Minute
 	headerBytes = 16 << 10
+	scrapes     = 4 // at the same time; gathering costs more than asking
 )
 
 // Options say what is served.
@@ -48,16 +49,20 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, &Problem{fmt.Errorf("the admin listener cannot listen on %s: %w", o.Listen, err)}
 	}
-	s := &Server{listener: l, done: make(chan error, 1), http: &http.Server{
+	s := &Server{listener: l, done: make(chan error, 1), http: newHTTP(o)}
+	go func() { s.done <- s.http.Serve(l) }()
+	return s, nil
+}
+
+func newHTTP(o Options) *http.Server {
+	return &http.Server{
 		Handler:           handler(o),
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      requestTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    headerBytes,
-	}}
-	go func() { s.done <- s.http.Serve(l) }()
-	return s, nil
+	}
 }
 
 // Addr is where it listens.
@@ -76,7 +81,7 @@ func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", o.health("live", o.Live))
 	mux.HandleFunc("GET /readyz", o.health("ready", o.Ready))
-	mux.Handle("GET /metrics", o.guarded(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", o.guarded(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes})))
 	mux.Handle("GET /version", o.guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"version": o.Version})
 	})))
