@@ -59,7 +59,9 @@ webhooks dead-letters redrive 17 18`,
 	"dead-letters purge": `
 webhooks dead-letters purge --reason malformed --dry-run
 webhooks dead-letters purge 17 18`,
-	"keys generate": "webhooks keys generate --keyring keyring.json",
+	"keys generate": `
+webhooks keys generate --keyring keyring.json
+webhooks keys generate --keyring keyring.json --if-missing    in a set-up that runs again`,
 	"keys list":     "webhooks keys list --keyring keyring.json",
 	"keys public":   "webhooks keys public --keyring keyring.json > public.json",
 	"endpoint test": `

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the interpreters that the receivers' tests need and that are missing:
-# PHP, Ruby, Node.js and Python 3, as Debian packages (needs root). Does nothing
+# Installs what the tests need and is missing: PHP, Ruby, Node.js and Python 3 for
+# the receivers, systemd for its unit, as Debian packages (needs root). Does nothing
 # when all are there. What cannot be installed is listed as NOT RUN, and the exit
 # is 1: the tests never skip quietly.
 set -u
 
 # command:package
-wanted=(php:php-cli ruby:ruby node:nodejs python3:python3)
+wanted=(php:php-cli ruby:ruby node:nodejs python3:python3 systemd-analyze:systemd)
 
 missing=()
 for pair in "${wanted[@]}"; do
@@ -28,7 +28,7 @@ fi
 failed=0
 for pair in "${wanted[@]}"; do
   if ! command -v "${pair%%:*}" >/dev/null 2>&1; then
-    echo "NOT RUN: the ${pair%%:*} receiver, because ${pair##*:} could not be installed"
+    echo "NOT RUN: the tests that need ${pair%%:*}, because ${pair##*:} could not be installed"
     failed=1
   fi
 done
