@@ -120,6 +120,7 @@ type Consumer struct {
 	gate          *admit.Gate
 	leases        *leases.Keeper
 	owner         *lanes.Owner
+	held          sync.Map      // *leases.Lease -> nothing: whose shards are being worked on
 	health        *health.Board // open while Run runs
 	unsent        later         // acknowledgements NATS was away for
 	returns       later         // what is given back once no pull of ours is open that would only bring it again
@@ -183,7 +184,7 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	loops.Go(func() { c.keepCounting(keep) })
 	loops.Go(func() { c.parker.Run(keep) })
 	own, stopOwning := context.WithCancel(work)
-	loops.Go(func() { c.leases.Run(own, c.owner.Own) })
+	loops.Go(func() { c.leases.Run(own, c.own) })
 	unwatch := c.endpoints.Watch(func(ch config.Change) { c.owner.Changed(ch.Survey) })
 	c.pull(fetch, work)
 	c.stopping.Store(true)

@@ -62,8 +62,8 @@ webhooks dead-letters purge 17 18`,
 	"keys generate": `
 webhooks keys generate --keyring keyring.json
 webhooks keys generate --keyring keyring.json --if-missing    in a set-up that runs again`,
-	"keys list":     "webhooks keys list --keyring keyring.json",
-	"keys public":   "webhooks keys public --keyring keyring.json > public.json",
+	"keys list":   "webhooks keys list --keyring keyring.json",
+	"keys public": "webhooks keys public --keyring keyring.json > public.json",
 	"endpoint test": `
 webhooks endpoint test s1
 webhooks endpoint test s1 --allow-insecure-endpoints`,

@@ -65,7 +65,7 @@ func nothingHappens(t *testing.T) {
 }
 
 // moreThanIsDelivered gives one slot to an endpoint that takes four seconds, and
-// then takes away what waits.
+// then lets the event stream hold less than what waits.
 func moreThanIsDelivered(t *testing.T) {
 	s := start(t, options{args: []string{"--max-in-flight", "1", "--history", "1h"}})
 	first := s.awaitReady()
@@ -82,10 +82,12 @@ func moreThanIsDelivered(t *testing.T) {
 	s.wantFiring(first, last, "WebhooksBacklog", "WebhooksSaturated", "WebhooksEventsAboutToLeave")
 
 	stream, err := s.bus().Stream(t.Context(), events.Names{}.Stream())
-	if err == nil {
-		err = stream.Purge(t.Context(), jetstream.WithPurgeKeep(10))
-	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	small := stream.CachedInfo().Config
+	small.MaxMsgs = 10
+	if _, err := s.bus().UpdateStream(t.Context(), small); err != nil {
 		t.Fatal(err)
 	}
 	last = s.await("events left", func(got scraped) bool { return got.value("webhooks_left_unsettled_events") > 0 })
@@ -210,8 +212,8 @@ func clusterFallsApart(t *testing.T) {
 // placeIsLost takes the event stream, the leases and the endpoints from under a
 // replica.
 func placeIsLost(t *testing.T) {
-	nodes := cluster(t, 1)
-	s := start(t, options{nats: nodes[0].url, args: []string{"--replicas", "1"}})
+	server := alone(t)
+	s := start(t, options{nats: server.url, args: []string{"--event-max-bytes", "512KiB"}}) // a plain server takes messages of 1 MiB
 	first := s.awaitReady()
 	js, names := s.bus(), events.Names{}
 	stream, err := js.Stream(t.Context(), names.Stream())
@@ -232,8 +234,8 @@ func placeIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	nodes[0].kill() // after a reconnect a replica looks whether it still knows everything
-	nodes[0].boot()
+	server.kill() // after a reconnect a replica looks whether it still knows everything
+	server.boot()
 	last = s.await("shards without an owner, and endpoints that may be old", func(got scraped) bool {
 		return got.value("webhooks_shards_held") < got.value("webhooks_shards") && got.value("webhooks_nats_connected") == 1 && got.value("webhooks_endpoints_current") == 0
 	})

@@ -34,15 +34,18 @@ func TestMain(m *testing.M) {
 func build(dir string) error {
 	theBinary, natsServer, promtool = filepath.Join(dir, "webhooks"), filepath.Join(dir, "nats-server"), filepath.Join(dir, "promtool")
 	for _, b := range []struct {
-		at   string
-		args []string
+		at, cgo string
+		args    []string
 	}{
-		{"../..", []string{"-buildvcs=false", "-ldflags", "-s -w -X main.version=v0.0.0-checks", "-o", theBinary, "./cmd/webhooks"}},
-		{"../..", []string{"-o", natsServer, "github.com/nats-io/nats-server/v2"}},
-		{".", []string{"-tags", "remove_all_sd", "-o", promtool, "github.com/prometheus/prometheus/cmd/promtool"}},
+		{"../..", "CGO_ENABLED=0", []string{"-buildvcs=false", "-ldflags", "-s -w -X main.version=v0.0.0-checks", "-o", theBinary, "./cmd/webhooks"}},
+		{"../..", "", []string{"-o", natsServer, "github.com/nats-io/nats-server/v2"}},
+		{".", "", []string{"-tags", "remove_all_sd", "-o", promtool, "github.com/prometheus/prometheus/cmd/promtool"}},
 	} {
 		cmd := exec.CommandContext(context.Background(), "go", append([]string{"build"}, b.args...)...)
-		cmd.Dir, cmd.Env = b.at, append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Dir, cmd.Env = b.at, os.Environ()
+		if b.cgo != "" {
+			cmd.Env = append(cmd.Env, b.cgo)
+		}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
 		}

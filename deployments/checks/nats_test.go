@@ -17,13 +17,12 @@ const clusterConf = "../nats/cluster.conf"
 
 // node is a running nats-server.
 type node struct {
-	t     *testing.T
-	args  []string
-	env   []string
-	cmd   *exec.Cmd
-	log   *log
-	url   string
-	admin string // monitoring address
+	t    *testing.T
+	args []string
+	env  []string
+	cmd  *exec.Cmd
+	log  *log
+	url  string
 }
 
 func TestTheClusterConfigurationIsOne(t *testing.T) {
@@ -54,22 +53,16 @@ func cluster(t *testing.T, size int) (nodes []*node) {
 		routes = append(routes, "nats://"+freeAddress(t))
 	}
 	for i := range size {
-		client, monitor := freeAddress(t), freeAddress(t)
+		client := freeAddress(t)
 		_, port, _ := net.SplitHostPort(client)
-		_, monitorPort, _ := net.SplitHostPort(monitor)
+		_, monitor, _ := net.SplitHostPort(freeAddress(t))
 		n := &node{
-			t: t, url: "nats://" + client, admin: monitor, log: &log{},
-			args: []string{"-c", clusterConf, "-a", "127.0.0.1", "-p", port, "-m", monitorPort, "--cluster", routes[i], "--routes", strings.Join(routes, ",")},
+			t: t, url: "nats://" + client, log: &log{},
+			args: []string{"-c", clusterConf, "-a", "127.0.0.1", "-p", port, "-m", monitor, "--cluster", routes[i], "--routes", strings.Join(routes, ",")},
 			env:  nodeEnv(fmt.Sprint("nats-", i+1), t.TempDir(), routes...),
 		}
 		n.boot()
 		nodes = append(nodes, n)
-		t.Cleanup(func() {
-			n.kill()
-			if t.Failed() {
-				t.Logf("the log of %s:\n%s", n.url, n.log)
-			}
-		})
 	}
 	urls := make([]string, size)
 	for i, n := range nodes {
@@ -79,9 +72,26 @@ func cluster(t *testing.T, size int) (nodes []*node) {
 	return nodes
 }
 
-// boot starts the node on its store.
+// alone runs a server that is no cluster.
+func alone(t *testing.T) *node {
+	t.Helper()
+	client := freeAddress(t)
+	_, port, _ := net.SplitHostPort(client)
+	n := &node{t: t, url: "nats://" + client, log: &log{}, args: []string{"-js", "-sd", t.TempDir(), "-a", "127.0.0.1", "-p", port}}
+	n.boot()
+	awaitLeader(t, n.url)
+	return n
+}
+
+// boot starts the node on its store. It is killed at the end of the test, if it lives.
 func (n *node) boot() {
 	n.t.Helper()
+	n.t.Cleanup(func() {
+		n.kill()
+		if n.t.Failed() {
+			n.t.Logf("the log of %s:\n%s", n.url, n.log)
+		}
+	})
 	n.cmd = exec.CommandContext(context.WithoutCancel(n.t.Context()), natsServer, n.args...)
 	n.cmd.Env, n.cmd.Stdout, n.cmd.Stderr = n.env, n.log, n.log
 	if err := n.cmd.Start(); err != nil {
