@@ -122,6 +122,7 @@ type Consumer struct {
 	gate          *admit.Gate
 	leases        *leases.Keeper
 	owner         *lanes.Owner
+	held          sync.Map      // *leases.Lease -> nothing: whose shards are being worked on
 	health        *health.Board // open while Run runs
 	replays       *replay.Runner
 	yields        replay.Yielding // whether replays wait for live events; owned by observe
@@ -193,7 +194,7 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	loops.Go(func() { c.keepCounting(keep) })
 	loops.Go(func() { c.parker.Run(keep) })
 	own, stopOwning := context.WithCancel(work)
-	loops.Go(func() { c.leases.Run(own, c.owner.Own) })
+	loops.Go(func() { c.leases.Run(own, c.own) })
 	unwatch := c.endpoints.Watch(func(ch config.Change) { c.owner.Changed(ch.Survey) })
 	replaying := make(chan struct{})
 	go func() {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/popsee/webhooks/consumer/leases"
 )
 
 // countLooks is how many looks at the mark pass between two counts of what waits:
@@ -62,9 +64,28 @@ func (c *Consumer) countWaiting(ctx context.Context) {
 	m.bytes.Set(float64(n.Bytes))
 	m.lanes.Set(float64(n.Lanes))
 	m.lanesFailing.Set(float64(n.Failing))
-	m.shardsHeld.Set(float64(n.Shards))
+	m.shardsHeld.Set(float64(c.shardsHeld()))
 	m.shards.Set(float64(c.o.Layout.Names.ShardCount()))
 	m.replicas.Set(float64(len(c.leases.Replicas())))
+}
+
+// own works on a shard, and knows meanwhile that it does.
+func (c *Consumer) own(ctx context.Context, l *leases.Lease) {
+	c.held.Store(l, struct{}{})
+	defer c.held.Delete(l)
+	c.owner.Own(ctx, l)
+}
+
+// shardsHeld counts the shards for which something may be started: a lease that
+// could not be renewed holds nothing, even if nobody else has it.
+func (c *Consumer) shardsHeld() (n int) {
+	c.held.Range(func(l, _ any) bool {
+		if l.(*leases.Lease).May() {
+			n++
+		}
+		return true
+	})
+	return n
 }
 
 func (c *Consumer) countUnwell() {

@@ -77,8 +77,10 @@ webhooks replay show k7x2m4qa --follow`,
 	"replay pause":  "webhooks replay pause k7x2m4qa",
 	"replay resume": "webhooks replay resume k7x2m4qa",
 	"replay cancel": "webhooks replay cancel k7x2m4qa",
-	"keys generate": "webhooks keys generate --keyring keyring.json",
-	"keys list":     "webhooks keys list --keyring keyring.json",
+	"keys generate": `
+webhooks keys generate --keyring keyring.json
+webhooks keys generate --keyring keyring.json --if-missing    in a set-up that runs again`,
+	"keys list": "webhooks keys list --keyring keyring.json",
 	"keys rotate": `
 webhooks keys rotate --keyring keyring.json`,
 	"keys reseal": `

@@ -20,6 +20,7 @@ type keysCommand struct {
 
 type keysGenerate struct {
 	keyringFlags `embed:""`
+	IfMissing    bool `name:"if-missing" help:"Succeed, and do nothing, where there is a ring already."`
 }
 
 // Run makes a ring with one key. It never replaces a file: that would lose
@@ -35,12 +36,25 @@ func (c *keysGenerate) Run(w *world) error {
 	}
 	path := c.path()
 	if err := config.CreateKeyring(path, ring); err != nil {
+		if errors.Is(err, fs.ErrExist) && c.IfMissing {
+			return c.keep(w)
+		}
 		if errors.Is(err, fs.ErrExist) {
 			return withHint("every replica uses the same ring: give them this file; for another ring name another file with --keyring", "there is a key ring at %s already", path)
 		}
 		return err
 	}
 	w.printf("made %s with key %s\ngive this file to every replica (--keyring), keep a copy, and let nobody else read it\n", path, key.ID)
+	return nil
+}
+
+// keep checks that the ring that is there can be used.
+func (c *keysGenerate) keep(w *world) error {
+	ring, err := c.load()
+	if err != nil {
+		return err
+	}
+	w.printf("kept %s, which seals with key %s\n", c.path(), ring.Keys()[0].ID)
 	return nil
 }
 

@@ -56,7 +56,7 @@ func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
 	settings := testSettings(dir)
 	settings.Embedded.Listen = "127.0.0.1:0"
 	settings.Admin.Listen, settings.Admin.Token = "127.0.0.1:0", plantedToken
-	v, err := openService(t.Context(), settings, zerolog.New(&log).Level(zerolog.TraceLevel))
+	v, err := openService(t.Context(), settings, noEnv, zerolog.New(&log).Level(zerolog.TraceLevel))
 	if err != nil {
 		t.Fatal(err)
 	}

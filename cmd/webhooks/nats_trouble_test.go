@@ -105,7 +105,7 @@ func TestWhatNATSMayDoToUs(t *testing.T) {
 	s.NATS.URL, s.NATS.User, s.NATS.Password, s.Keys.Ring = w.bus.ClientURL(), "service", "s", newRing(t)
 	s.Delivery.AckWait = 10 * time.Second
 	var err error
-	if w.v, err = openService(t.Context(), s, zerolog.New(w.log)); err != nil {
+	if w.v, err = openService(t.Context(), s, noEnv, zerolog.New(w.log)); err != nil {
 		t.Fatal(err)
 	}
 	defer running(t, w.v)()
@@ -269,7 +269,7 @@ func TestCredentialsThatExpireAreReadAnew(t *testing.T) {
 	var log lockedBuffer
 	s := testSettings(t.TempDir())
 	s.NATS.URL, s.NATS.Creds, s.Keys.Ring = bus.ClientURL(), file, newRing(t)
-	v, err := openService(t.Context(), s, zerolog.New(&log))
+	v, err := openService(t.Context(), s, noEnv, zerolog.New(&log))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func TestAThousandRotationsUnderLoad(t *testing.T) {
 	s.NATS.URL, s.Keys.Ring = bus.ClientURL(), newRing(t)
 	var replicas []*service
 	for range 2 {
-		v, err := openService(t.Context(), s, zerolog.Nop())
+		v, err := openService(t.Context(), s, noEnv, zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func (v *service) openGauges(context.Context) error {
 
 // openStreams shows on /metrics how full the streams are.
 func (v *service) openStreams(ctx context.Context) error {
-	streams := gauges.NewStreams(v.js, v.layout.Names, v.metrics)
+	streams := gauges.NewStreams(v.js, v.layout.Names, v.layout.StoreBytes, v.metrics)
 	asking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the interpreters that the tests need and that are missing: PHP, Ruby,
-# Node.js with npm and Python 3, as Debian packages (needs root), and the package
+# Installs what the tests need and is missing: PHP, Ruby, Node.js with npm and
+# Python 3, systemd for its unit, as Debian packages (needs root), and the package
 # that seals secrets in Node.js. Does nothing when all are there. What cannot be installed is listed as NOT RUN, and the exit
 # is 1: the tests never skip quietly.
 set -u
 
 # command:package
-wanted=(php:php-cli ruby:ruby node:nodejs npm:npm python3:python3)
+wanted=(php:php-cli ruby:ruby node:nodejs npm:npm python3:python3 systemd-analyze:systemd)
 sealing="$(dirname "$0")/../sealing/node"
 
 missing=()

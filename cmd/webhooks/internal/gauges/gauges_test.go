@@ -55,7 +55,7 @@ func TestAStreamThatIsGoneMakesTheGaugesOld(t *testing.T) {
 	if _, err := js.Publish(t.Context(), names.Lanes(), []byte("waits")); err != nil {
 		t.Fatal(err)
 	}
-	s := NewStreams(js, names, prometheus.NewRegistry())
+	s := NewStreams(js, names, 64<<20, prometheus.NewRegistry())
 	if !s.ask(t.Context()) {
 		t.Error("not everything was answered")
 	}
@@ -64,6 +64,9 @@ func TestAStreamThatIsGoneMakesTheGaugesOld(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(s.limit.WithLabelValues("lanes")); got != 1<<20 {
 		t.Errorf("the lanes may hold %v bytes", got)
+	}
+	if got := testutil.ToFloat64(s.storeMost); got != 64<<20 {
+		t.Errorf("the store may hold %v bytes", got)
 	}
 	if err := js.DeleteStream(t.Context(), names.Lanes()); err != nil {
 		t.Fatal(err)

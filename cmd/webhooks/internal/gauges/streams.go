@@ -29,12 +29,14 @@ type Streams struct {
 	storeUsed prometheus.Gauge
 	storeMost prometheus.Gauge
 	seen      prometheus.Gauge
+	most      int64 // of the store, in bytes, where the account says nothing; 0: unknown
 }
 
-// NewStreams registers the gauges. They say nothing before [Streams.Run].
-func NewStreams(js jetstream.JetStream, names events.Names, reg prometheus.Registerer) *Streams {
+// NewStreams registers the gauges. They say nothing before [Streams.Run]. most is what
+// the store may hold, in bytes, where the account has no limit of its own; 0 is unknown.
+func NewStreams(js jetstream.JetStream, names events.Names, most int64, reg prometheus.Registerer) *Streams {
 	s := &Streams{
-		js: js,
+		js: js, most: most,
 		names: map[string]string{
 			"events": names.Stream(), "lanes": names.Lanes(), "dead_letters": names.DeadLetters(), "attempts": names.Attempts(),
 		},
@@ -43,7 +45,7 @@ func NewStreams(js jetstream.JetStream, names events.Names, reg prometheus.Regis
 		limit:     vec("stream_limit_bytes", "What each of the service's streams may store, in bytes; not there for a stream without a limit."),
 		behind:    vec("stream_peers_behind", "Copies of each stream that are offline or not current, or whose leader is unknown."),
 		storeUsed: gauge("store_bytes", "What the account stores in JetStream, in bytes."),
-		storeMost: gauge("store_limit_bytes", "What the account may store in JetStream, in bytes; 0 when the account has no limit of its own."),
+		storeMost: gauge("store_limit_bytes", "What may be stored in JetStream, in bytes; 0 when the account has no limit and the server is not ours."),
 		seen:      gauge("streams_seen_timestamp_seconds", "When NATS last described the streams, in Unix seconds; 0 is never."),
 	}
 	reg.MustRegister(s.messages, s.bytes, s.limit, s.behind, s.storeUsed, s.storeMost, s.seen)
@@ -93,7 +95,11 @@ func (s *Streams) ask(ctx context.Context) bool {
 		return false
 	}
 	s.storeUsed.Set(float64(account.Store))
-	s.storeMost.Set(float64(max(account.Limits.MaxStore, 0)))
+	limit := account.Limits.MaxStore
+	if limit <= 0 {
+		limit = s.most
+	}
+	s.storeMost.Set(float64(limit))
 	return all
 }
 

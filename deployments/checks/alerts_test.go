@@ -1,0 +1,224 @@
+package checks
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/yaml"
+)
+
+const alertsFile = "../prometheus/alerts.yml"
+
+// alert is a rule as it stands in the file.
+type alert struct {
+	Alert, Expr string
+	Annotations map[string]string
+	Labels      map[string]string
+}
+
+func alerts(t *testing.T) (all []alert) {
+	t.Helper()
+	text, err := os.ReadFile(alertsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct{ Rules []alert }
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range file.Groups {
+		all = append(all, g.Rules...)
+	}
+	if len(all) < 20 {
+		t.Fatalf("there are %d alerts", len(all))
+	}
+	return all
+}
+
+func TestPromtoolTakesTheRulesAndTheirTests(t *testing.T) {
+	for _, args := range [][]string{
+		{"check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"},
+		{"test", "rules", "alerts_test.yml"},
+		{"check", "config", "--syntax-only", "prometheus.yml"},
+	} {
+		cmd := exec.CommandContext(t.Context(), promtool, args...)
+		cmd.Dir = "../prometheus"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// TestEveryAlertHasItsHeading holds the runbook to the rules, both ways.
+func TestEveryAlertHasItsHeading(t *testing.T) {
+	text, err := os.ReadFile("../runbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{}
+	for _, s := range strings.Split(string(text), "\n## ")[1:] {
+		title, body, _ := strings.Cut(s, "\n")
+		sections[title] = body
+	}
+	for _, a := range alerts(t) {
+		body := sections[a.Alert]
+		for _, part := range []string{"**Means.**", "**Look at.**", "**Do.**"} {
+			if !strings.Contains(body, part) {
+				t.Errorf("the runbook's heading %s has no %s", a.Alert, part)
+			}
+		}
+		if want := "deployments/runbook.md#" + strings.ToLower(a.Alert); !strings.HasSuffix(a.Annotations["runbook_url"], want) {
+			t.Errorf("%s links to %s, want …/%s", a.Alert, a.Annotations["runbook_url"], want)
+		}
+		if s := a.Labels["severity"]; s != "page" && s != "ticket" {
+			t.Errorf("%s has the severity %q", a.Alert, s)
+		}
+		delete(sections, a.Alert)
+	}
+	for title := range sections {
+		t.Errorf("the runbook has a heading %s, and there is no such alert", title)
+	}
+}
+
+// metricsOf are the metrics an expression reads.
+func metricsOf(t *testing.T, expr string) (names []string) {
+	t.Helper()
+	// What Grafana puts in its place before it asks.
+	expr = strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$job", ".*").Replace(expr)
+	tree, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Errorf("%s: %v", expr, err)
+		return nil
+	}
+	parser.Inspect(tree, func(n parser.Node, _ []parser.Node) error {
+		if v, ok := n.(*parser.VectorSelector); ok {
+			names = append(names, v.Name)
+		}
+		return nil
+	})
+	return names
+}
+
+// TestQueriesNameOnlyWhatIsThere compares the alerts, the dashboard and KEDA's
+// query with what a fresh replica shows: whoever asks for what is not there hears
+// nothing, for ever.
+func TestQueriesNameOnlyWhatIsThere(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{})
+	s.awaitReady()
+	shown := s.scrape()
+	queries := map[string]string{} // query -> where
+	for _, a := range alerts(t) {
+		queries[a.Expr] = "alert " + a.Alert
+	}
+	for expr, panel := range dashboard(t) {
+		queries[expr] = "panel " + panel
+	}
+	scaled, err := os.ReadFile(chartDir + "/templates/scaledobject.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := regexp.MustCompile(`(?m)^\s+query: (.*)$`).FindSubmatch(scaled)
+	if query == nil {
+		t.Fatal("KEDA asks Prometheus for nothing")
+	}
+	queries[string(query[1])] = "the ScaledObject"
+	named := map[string]bool{}
+	for expr, where := range queries {
+		for _, name := range metricsOf(t, expr) {
+			named[name] = true
+			if name != "up" && !shown.has(name) {
+				t.Errorf("%s asks for %s, which the service does not show: %s", where, name, expr)
+			}
+		}
+	}
+	for name := range shown.families {
+		if strings.HasPrefix(name, "webhooks_") && shown.families[name].GetHelp() == "" {
+			t.Errorf("metric %s says nothing of itself", name)
+		}
+	}
+	if len(named) < 40 {
+		t.Errorf("only %d metrics are asked for; is everything read?", len(named))
+	}
+}
+
+// TestLabelsAreBounded: a label that names a survey or a host would be as many
+// series as there are customers.
+func TestLabelsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{})
+	s.awaitReady()
+	allowed := []string{"reason", "outcome", "stream", "to", "version", "goversion", "le"}
+	for name, f := range s.scrape().families {
+		if !strings.HasPrefix(name, "webhooks_") {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if !slices.Contains(allowed, l.GetName()) {
+					t.Errorf("metric %s has the label %s", name, l.GetName())
+				}
+			}
+		}
+		if n := len(f.GetMetric()); n > 40 {
+			t.Errorf("metric %s has %d series", name, n)
+		}
+	}
+}
+
+// dashboard gives the queries of every panel.
+func dashboard(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("../grafana/webhooks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		UID    string
+		Panels []struct {
+			ID          int
+			Type, Title string
+			Description string
+			GridPos     struct{ X, Y, W, H int }
+			Targets     []struct{ Expr, RefID string }
+			Datasource  *struct{ UID string }
+		}
+		Templating struct {
+			List []struct{ Name, Type string }
+		}
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	ids, exprs := map[int]bool{}, map[string]string{}
+	for _, p := range d.Panels {
+		if ids[p.ID] {
+			t.Errorf("panel %q has the id of another one", p.Title)
+		}
+		ids[p.ID] = true
+		if p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("panel %q is %d wide at %d, of 24", p.Title, p.GridPos.W, p.GridPos.X)
+		}
+		if p.Type == "row" {
+			continue
+		}
+		if p.Description == "" || len(p.Targets) == 0 || p.Datasource == nil || p.Datasource.UID != "${datasource}" {
+			t.Errorf("panel %q lacks a description, a query or the dashboard's data source", p.Title)
+		}
+		for _, q := range p.Targets {
+			exprs[q.Expr] = p.Title
+		}
+	}
+	if d.UID == "" || len(exprs) < 40 {
+		t.Errorf("dashboard %q has %d queries", d.UID, len(exprs))
+	}
+	return exprs
+}

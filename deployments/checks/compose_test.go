@@ -1,0 +1,70 @@
+package checks
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/popsee/webhooks/config"
+)
+
+// TestTheComposeFileIsOne loads it as Docker does, with its schema and every
+// reference in it followed.
+func TestTheComposeFileIsOne(t *testing.T) {
+	file := []types.ConfigFile{{Filename: "../compose.yaml"}}
+	load := func(env types.Mapping) (*types.Project, error) {
+		return loader.LoadWithContext(t.Context(), types.ConfigDetails{WorkingDir: "..", ConfigFiles: file, Environment: env}, func(o *loader.Options) { o.Profiles = []string{"*"} })
+	}
+	if _, err := load(nil); err == nil || !strings.Contains(err.Error(), "WEBHOOKS_ADMIN_TOKEN") {
+		t.Errorf("without an admin token it loads all the same: %v", err)
+	}
+	p, err := load(types.Mapping{"WEBHOOKS_ADMIN_TOKEN": "0123456789abcdef"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"nats-": 3, "replica-": 3, "receiver": 1, "prometheus": 1, "grafana": 1} {
+		n := 0
+		for service := range p.Services {
+			if strings.HasPrefix(service, name) {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("there are %d services %s, want %d", n, name, want)
+		}
+	}
+	for name, s := range p.Services {
+		if s.Image != "popsee/webhooks:local" {
+			continue
+		}
+		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") {
+			t.Errorf("service %s may write or has capabilities", name)
+		}
+		for variable := range s.Environment {
+			if !slices.Contains(settings(), variable) && !strings.HasPrefix(variable, "OTEL_") {
+				t.Errorf("service %s sets %s, which nobody reads", name, variable)
+			}
+		}
+	}
+}
+
+// settings are the names of the environment variables that the service reads.
+func settings() (names []string) {
+	var collect func(reflect.Type)
+	collect = func(of reflect.Type) {
+		for i := range of.NumField() {
+			f := of.Field(i)
+			if name := f.Tag.Get("env"); name != "" {
+				names = append(names, name)
+			} else if f.Type.Kind() == reflect.Struct {
+				collect(f.Type)
+			}
+		}
+	}
+	collect(reflect.TypeFor[config.Settings]())
+	return names
+}

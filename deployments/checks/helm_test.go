@@ -1,0 +1,253 @@
+package checks
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v4/pkg/chart/common"
+	chartutil "helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const chartDir = "../helm/webhooks"
+
+// kinds are the types that rendered manifests are decoded into, strictly: a field
+// that the cluster would not know is an error.
+var kinds = map[string]func() any{
+	"apps/v1 Deployment":                      func() any { return new(appsv1.Deployment) },
+	"batch/v1 Job":                            func() any { return new(batchv1.Job) },
+	"v1 Service":                              func() any { return new(corev1.Service) },
+	"policy/v1 PodDisruptionBudget":           func() any { return new(policyv1.PodDisruptionBudget) },
+	"networking.k8s.io/v1 NetworkPolicy":      func() any { return new(networkingv1.NetworkPolicy) },
+	"monitoring.coreos.com/v1 ServiceMonitor": func() any { return new(monitoring.ServiceMonitor) },
+	"monitoring.coreos.com/v1 PrometheusRule": func() any { return new(monitoring.PrometheusRule) },
+	"keda.sh/v1alpha1 ScaledObject":           func() any { return new(keda.ScaledObject) },
+}
+
+type valuesOf = map[string]any
+
+// everything switches on all that the chart has.
+var everything = valuesOf{
+	"keyringSecret": "webhooks-keys",
+	"nats":          valuesOf{"url": "tls://nats-1:4222,tls://nats-2:4222", "credsSecret": "nats-user", "caSecret": "nats-ca"},
+	"env":           valuesOf{"WEBHOOKS_MAX_IN_FLIGHT": "4000", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
+	"networkPolicy": valuesOf{
+		"metricsFrom": []any{valuesOf{"namespaceSelector": valuesOf{"matchLabels": valuesOf{"kubernetes.io/metadata.name": "monitoring"}}}},
+		"natsTo":      []any{valuesOf{"podSelector": valuesOf{"matchLabels": valuesOf{"app.kubernetes.io/name": "nats"}}}},
+		"extraEgress": []any{valuesOf{"ports": []any{valuesOf{"protocol": "TCP", "port": 4318}}}},
+	},
+	"serviceMonitor":   valuesOf{"enabled": true, "labels": valuesOf{"release": "prometheus"}},
+	"prometheusRule":   valuesOf{"enabled": true},
+	"keda":             valuesOf{"enabled": true},
+	"imagePullSecrets": []any{valuesOf{"name": "registry"}},
+	"nodeSelector":     valuesOf{"kubernetes.io/os": "linux"},
+	"tolerations":      []any{valuesOf{"key": "dedicated", "operator": "Exists"}},
+	"affinity":         valuesOf{"nodeAffinity": valuesOf{}},
+	"podAnnotations":   valuesOf{"example.com/note": "yes"},
+}
+
+// render is `helm template`, with each manifest decoded into its type.
+func render(t *testing.T, values valuesOf) map[string]any {
+	t.Helper()
+	chart, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks", Namespace: "popsee", IsInstall: true}, common.DefaultCapabilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := engine.Render(chart, merged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]any{}
+	for name, text := range files {
+		if !strings.HasSuffix(name, ".yaml") {
+			continue
+		}
+		for doc := range strings.SplitSeq(text, "\n---\n") {
+			if strings.TrimSpace(doc) == "" {
+				continue
+			}
+			kind, object := decode(t, name, doc)
+			found[kind] = object
+		}
+	}
+	return found
+}
+
+func decode(t *testing.T, name, doc string) (string, any) {
+	t.Helper()
+	var head struct{ APIVersion, Kind string }
+	if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, doc)
+	}
+	kind := head.APIVersion + " " + head.Kind
+	make, known := kinds[kind]
+	if !known {
+		t.Fatalf("%s renders a %s, for which there is no type here", name, kind)
+	}
+	object := make()
+	if err := yaml.UnmarshalStrict([]byte(doc), object); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, doc)
+	}
+	return kind, object
+}
+
+func TestTheChartHasNothingToComplainAbout(t *testing.T) {
+	for name, values := range map[string]valuesOf{"defaults": nil, "everything": everything} {
+		t.Run(name, func(t *testing.T) {
+			result := lint.RunAll(chartDir, values, "popsee")
+			for _, m := range result.Messages {
+				if m.Severity >= support.WarningSev {
+					t.Error(m)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryManifestIsWhatTheClusterKnows(t *testing.T) {
+	got := render(t, everything)
+	for kind := range kinds {
+		if got[kind] == nil {
+			t.Errorf("everything is switched on, and there is no %s", kind)
+		}
+	}
+	bare := render(t, valuesOf{"provision": false, "podDisruptionBudget": valuesOf{"enabled": false}, "networkPolicy": valuesOf{"enabled": false}})
+	if len(bare) != 2 {
+		t.Errorf("everything is switched off, and there are %d manifests, want the Deployment and its Service", len(bare))
+	}
+}
+
+func TestValuesThatCannotWorkAreRefused(t *testing.T) {
+	for name, values := range map[string]valuesOf{
+		"no admin token":         {"adminTokenSecret": ""},
+		"two copies of a stream": {"streamReplicas": 2},
+		"a key that is mistyped": {"replicas": 3},
+		"too short to drain":     {"terminationGracePeriodSeconds": 10},
+	} {
+		chart, err := loader.Load(chartDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks"}, common.DefaultCapabilities); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestThePodIsAsTightAsItCanBe holds what a reviewer would look for.
+func TestThePodIsAsTightAsItCanBe(t *testing.T) {
+	got := render(t, everything)
+	for kind, pod := range map[string]corev1.PodSpec{
+		"Deployment": got["apps/v1 Deployment"].(*appsv1.Deployment).Spec.Template.Spec,
+		"Job":        got["batch/v1 Job"].(*batchv1.Job).Spec.Template.Spec,
+	} {
+		c := pod.Containers[0]
+		s := c.SecurityContext
+		if !*pod.SecurityContext.RunAsNonRoot || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Contains(s.Capabilities.Drop, "ALL") {
+			t.Errorf("%s: the container may do more than it needs: %+v", kind, s)
+		}
+		if *pod.AutomountServiceAccountToken {
+			t.Errorf("%s: it has a token of the cluster's API, and no use for it", kind)
+		}
+		for _, e := range c.Env {
+			if e.Name == "WEBHOOKS_ADMIN_TOKEN" && e.ValueFrom.SecretKeyRef == nil {
+				t.Errorf("%s: the admin token stands in the manifest", kind)
+			}
+		}
+		mounted := map[string]bool{}
+		for _, m := range c.VolumeMounts {
+			mounted[m.Name] = true
+		}
+		for _, v := range pod.Volumes {
+			if !mounted[v.Name] {
+				t.Errorf("%s: volume %s is mounted nowhere", kind, v.Name)
+			}
+			delete(mounted, v.Name)
+		}
+		if len(mounted) > 0 {
+			t.Errorf("%s: mounts without a volume: %v", kind, mounted)
+		}
+	}
+}
+
+// TestTheSelectorsSelect follows each selector to the pods it means.
+func TestTheSelectorsSelect(t *testing.T) {
+	got := render(t, everything)
+	d := got["apps/v1 Deployment"].(*appsv1.Deployment)
+	service := got["v1 Service"].(*corev1.Service)
+	for name, selector := range map[string]map[string]string{
+		"Deployment":          d.Spec.Selector.MatchLabels,
+		"Service":             service.Spec.Selector,
+		"PodDisruptionBudget": got["policy/v1 PodDisruptionBudget"].(*policyv1.PodDisruptionBudget).Spec.Selector.MatchLabels,
+		"NetworkPolicy":       got["networking.k8s.io/v1 NetworkPolicy"].(*networkingv1.NetworkPolicy).Spec.PodSelector.MatchLabels,
+	} {
+		matches(t, name, selector, d.Spec.Template.Labels)
+	}
+	m := got["monitoring.coreos.com/v1 ServiceMonitor"].(*monitoring.ServiceMonitor)
+	matches(t, "ServiceMonitor", m.Spec.Selector.MatchLabels, service.Labels)
+	if m.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
+		t.Errorf("the ServiceMonitor scrapes port %q, the Service has %q", m.Spec.Endpoints[0].Port, service.Spec.Ports[0].Name)
+	}
+	k := got["keda.sh/v1alpha1 ScaledObject"].(*keda.ScaledObject)
+	if k.Spec.ScaleTargetRef.Name != d.Name || d.Spec.Replicas != nil {
+		t.Errorf("KEDA scales %q, the Deployment is %q with replicas %v", k.Spec.ScaleTargetRef.Name, d.Name, d.Spec.Replicas)
+	}
+	if err := keda.CheckFallbackValid(k); err != nil {
+		t.Error(err)
+	}
+}
+
+func matches(t *testing.T, name string, selector, labels map[string]string) {
+	t.Helper()
+	if len(selector) == 0 {
+		t.Errorf("%s selects everything", name)
+	}
+	for key, want := range selector {
+		if labels[key] != want {
+			t.Errorf("%s selects %s=%s, and the labels have %q", name, key, want, labels[key])
+		}
+	}
+}
+
+func TestTheProvisionJobIsAChoice(t *testing.T) {
+	job := render(t, valuesOf{})["batch/v1 Job"].(*batchv1.Job)
+	if job.Annotations["helm.sh/hook"] != "pre-install,pre-upgrade" || job.Spec.Template.Spec.Containers[0].Args[0] != "provision" {
+		t.Errorf("the provision job is %v with %v", job.Annotations, job.Spec.Template.Spec.Containers[0].Args)
+	}
+	if without := render(t, valuesOf{"provision": false}); without["batch/v1 Job"] != nil {
+		t.Error("provision is off, and there is a job")
+	}
+}
+
+// TestTheChartsAlertsAreTheAlerts: a chart cannot read a file beside its folder.
+func TestTheChartsAlertsAreTheAlerts(t *testing.T) {
+	ours, err := os.ReadFile(filepath.Join(chartDir, "alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadFile(alertsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(ours) != string(all) {
+		t.Errorf("%s/alerts.yml is not %s: copy it", chartDir, alertsFile)
+	}
+}
