@@ -33,7 +33,7 @@ func handshaker(t *testing.T, cert tls.Certificate) (address netip.AddrPort, ask
 			if n, _ := c.Read(make([]byte, 1)); n > 0 {
 				asked.Add(1)
 			}
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	t.Cleanup(func() {

@@ -28,6 +28,10 @@ webhooks why r1 --survey s1                        much faster: only that survey
 webhooks audit
 webhooks audit --since 24h --until 1h
 webhooks audit --since 1041 --until 2000 --json`,
+	"doctor": `
+webhooks doctor
+webhooks doctor --survey s1                        connect to its endpoint as well
+webhooks doctor --url https://example.com/hook --json`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -

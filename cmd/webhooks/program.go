@@ -40,6 +40,7 @@ type commands struct {
 	Status      statusCommand      `cmd:"" help:"Show how things stand."`
 	Why         whyCommand         `cmd:"" help:"Tell the story of one response: what happened, where it is, what happens next."`
 	Audit       auditCommand       `cmd:"" help:"Account for every event: delivered, waiting, owed, given up on; or unproven, or lost."`
+	Doctor      doctorCommand      `cmd:"" help:"Examine everything and say what is wrong, and what to do."`
 	Lanes       lanesCommand       `cmd:"" help:"What waits where and why, oldest first."`
 	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
 	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
