@@ -31,14 +31,16 @@ func TestJudge(t *testing.T) {
 		"not given to anybody yet":                      {stored, 101, WaitingLive},
 		"not given to anybody yet, and it will be owed": {stored | promised, 101, WaitingLive},
 		"left the stream before anybody was given it":   {0, 101, Lost},
-		"owed":                                                      {stored | promised, 50, Owed},
-		"owed, and it has left the stream":                          {0, 50, Lost},
-		"no webhook":                                                {stored | unowed, 50, NoWebhook},
-		"no webhook, and it has left the stream":                    {unowed, 50, NoWebhook},
-		"its letter was purged":                                     {stored | buried, 50, LetterRemoved},
-		"somebody else's":                                           {stored | foreign, 50, NotOurs},
-		"somebody else's, not yet passed by":                        {stored | foreign, 101, NotOurs},
-		"older than the log":                                        {stored, 10, TooOld},
+		"owed":                                   {stored | promised, 50, Owed},
+		"owed, and it has left the stream":       {0, 50, Lost},
+		"no webhook":                             {stored | unowed, 50, NoWebhook},
+		"no webhook, and it has left the stream": {unowed, 50, NoWebhook},
+		"its letter was purged":                  {stored | buried, 50, LetterRemoved},
+		"erased":                                 {forgotten, 50, Forgotten},
+		"erased, and it came back":               {forgotten | lane, 50, WaitingLane},
+		"somebody else's":                        {stored | foreign, 50, NotOurs},
+		"somebody else's, not yet passed by":     {stored | foreign, 101, NotOurs},
+		"older than the log":                     {stored, 10, TooOld},
 		"older than the log, and it has left the stream":            {0, 10, TooOld},
 		"settled, and nothing tells how":                            {stored, 11, Unproven},
 		"settled at the floor, and nothing tells how":               {stored, 100, Unproven},
@@ -54,7 +56,7 @@ func TestJudge(t *testing.T) {
 func TestFatesAddUpToTheRange(t *testing.T) {
 	l := newLedger(deliverylog.Run{From: 5, To: 1004})
 	for range 3000 {
-		l.note(rand.Uint64N(1200), evidence(1)<<rand.IntN(8)) //nolint:gosec // no secret
+		l.note(rand.Uint64N(1200), evidence(1)<<rand.IntN(9)) //nolint:gosec // no secret
 	}
 	counts, runs := l.close(edges{floor: 900, old: 100})
 	sum := uint64(0)
