@@ -67,6 +67,10 @@ webhooks dead-letters redrive 17 18`,
 	"dead-letters purge": `
 webhooks dead-letters purge --reason malformed --dry-run
 webhooks dead-letters purge 17 18`,
+	"forget": `
+webhooks forget --response 7c9e6679-7425-40de-944b-e07fc1f90ae7 --survey s1 --dry-run
+webhooks forget --response 7c9e6679-7425-40de-944b-e07fc1f90ae7 --survey s1
+webhooks forget --survey s1 --yes --json > receipt.json`,
 	"keys generate": "webhooks keys generate --keyring keyring.json",
 	"keys list":     "webhooks keys list --keyring keyring.json",
 	"keys rotate": `

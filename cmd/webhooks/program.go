@@ -46,6 +46,7 @@ type commands struct {
 	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
 	Attempts    attemptsCommand    `cmd:"" help:"The delivery log: every request, and how it ended."`
 	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
+	Forget      forgetCommand      `cmd:"" help:"Erase what is held of a person, or of a survey, with a receipt."`
 	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
 	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`

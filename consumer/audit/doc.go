@@ -8,9 +8,9 @@
 //	dead-letter    a letter stands in the dead letter stream
 //	waiting-live   the live consumer has not settled it
 //	owed           it stands in the event stream, and a promise in webhook_health covers it
+//	forgotten      the delivery log says that it was erased because somebody asked for that
 //	no-webhook     the delivery log says that its survey had none
 //	letter-removed the delivery log says that it became a dead letter; that was redriven, purged or has expired
-//	forgotten      the delivery log says that it was erased because somebody asked for that
 //	not-ours       another subject of the same stream
 //	too-old        it was published before the delivery log begins: nothing could prove it
 //	record-dropped the log itself counted records lost where it stands

@@ -78,12 +78,12 @@ func judge(e evidence, seq uint64, at edges) Fate {
 		return WaitingLive
 	case has(stored) && has(promised):
 		return Owed
+	case has(forgotten):
+		return Forgotten
 	case has(unowed):
 		return NoWebhook
 	case has(buried):
 		return LetterRemoved
-	case has(forgotten):
-		return Forgotten
 	case seq <= at.old:
 		return TooOld
 	case has(stored):
