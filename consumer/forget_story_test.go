@@ -16,6 +16,7 @@ import (
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/forget"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -232,6 +233,30 @@ func TestForgetInAnEventStreamThatIsNotOurs(t *testing.T) {
 		}
 		if _, err := forget.Run(t.Context(), w.js, w.layout, forget.Options{}); err == nil {
 			t.Error("everything was erased")
+		}
+	})
+}
+
+// TestForgetReplaysOfAResponse: a job that is over is erased, one that is not is
+// named.
+func TestForgetReplaysOfAResponse(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.publishMany("nobody", 1)
+		for id, state := range map[string]replay.State{"over": replay.Done, "paused": replay.Paused} {
+			must(t, replay.Create(t.Context(), w.js, w.layout.Names, replay.Record{
+				ID: id, Start: 1, End: 1, StreamCreated: time.Now(), Response: "person-replayed", State: state,
+			}))
+		}
+		must(t, replay.Create(t.Context(), w.js, w.layout.Names, replay.Record{ID: "other", Start: 1, End: 1, StreamCreated: time.Now(), State: replay.Done}))
+		receipt := w.forget(forget.Options{Response: "person-replayed"})
+		if receipt.Replays.Erased != 1 || len(receipt.Remains) != 1 || !strings.Contains(receipt.Remains[0], "webhooks replay cancel paused") {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		if where := w.mentions("person-replayed"); len(where) != 1 {
+			t.Errorf("the response is in %v, want the paused job alone", where)
+		}
+		if all, err := replay.List(t.Context(), w.js, w.layout.Names); err != nil || len(all) != 2 {
+			t.Errorf("%d jobs are left (%v), want two", len(all), err)
 		}
 	})
 }

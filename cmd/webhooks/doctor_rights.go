@@ -39,7 +39,7 @@ func rights(n events.Names) []right {
 	for _, stream := range []string{n.Stream(), n.Lanes(), n.DeadLetters(), n.Attempts()} {
 		all = append(all, right{api("STREAM.INFO.%s", stream), "looking at stream " + stream})
 	}
-	for _, bucket := range []string{n.State(), n.Endpoints(), n.Health(), n.Replicas(), n.Leases()} {
+	for _, bucket := range []string{n.State(), n.Endpoints(), n.Health(), n.Replicas(), n.Leases(), n.Replays()} {
 		all = append(all,
 			right{api("STREAM.INFO.KV_%s", bucket), "looking at bucket " + bucket},
 			right{api("DIRECT.GET.KV_%s.$KV.%s.doctor", bucket, bucket), "reading bucket " + bucket})

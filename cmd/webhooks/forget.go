@@ -110,7 +110,7 @@ func (c *forgetCommand) print(w *world, r forget.Receipt) error {
 		forget.Place
 
 		what string
-	}{{r.EventStream, "events"}, {r.Lanes, "waiting copies"}, {r.DeadLetters, "dead letters"}, {r.DeliveryLog, "attempts"}} {
+	}{{r.EventStream, "events"}, {r.Lanes, "waiting copies"}, {r.DeadLetters, "dead letters"}, {r.DeliveryLog, "attempts"}, {r.Replays, "replay jobs"}} {
 		t.AppendRow([]any{p.Stream, p.Erased, p.what, stretches(p.Sequences)})
 	}
 	t.Render()

@@ -8,7 +8,8 @@
 // event that is nowhere would else count as lost (package audit). Then it goes from
 // where it could come back from: the event stream, of which owed events are brought
 // and replays are read; then from lanes, dead letters and the log. Messages are
-// overwritten on disk, not just removed.
+// overwritten on disk, not just removed; but for the jobs of replays of one response,
+// which hold its id and stand in a bucket.
 //
 // # Beside a running service
 //

@@ -46,6 +46,7 @@ type Receipt struct {
 	Lanes       Place `json:"lanes"`
 	DeadLetters Place `json:"dead_letters"`
 	DeliveryLog Place `json:"delivery_log"` // counts attempts
+	Replays     Place `json:"replays"`      // jobs that were about the response alone
 
 	InHand  []uint64 `json:"in_hand,omitempty"` // sequences that a replica may have had in hand: they may have been sent while they were erased
 	Remains []string `json:"remains,omitempty"` // what could not be erased, and why
@@ -77,7 +78,7 @@ func (p *Place) add(runs ...deliverylog.Run) {
 
 // Found is how many messages and records were erased, or would be.
 func (r Receipt) Found() int {
-	return r.EventStream.Erased + r.Lanes.Erased + r.DeadLetters.Erased + r.DeliveryLog.Erased
+	return r.EventStream.Erased + r.Lanes.Erased + r.DeadLetters.Erased + r.DeliveryLog.Erased + r.Replays.Erased
 }
 
 // Run erases, and returns when nothing is found any more, or something could not be
@@ -137,6 +138,7 @@ func (e *eraser) open(ctx context.Context, l layout.Layout) error {
 	e.mayEvents = e.o.EventStream || l.MadeEvents(info.Config)
 	e.receipt.EventStream.Stream, e.receipt.Lanes.Stream = e.names.Stream(), e.names.Lanes()
 	e.receipt.DeadLetters.Stream, e.receipt.DeliveryLog.Stream = e.names.DeadLetters(), e.names.Attempts()
+	e.receipt.Replays.Stream = "KV_" + e.names.Replays()
 	cons, err := e.stream.Consumer(ctx, e.names.Consumer())
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil
@@ -150,7 +152,7 @@ func (e *eraser) open(ctx context.Context, l layout.Layout) error {
 
 // pass looks through everything once.
 func (e *eraser) pass(ctx context.Context) error {
-	for _, erase := range []func(context.Context) error{e.fromEvents, e.fromLanes, e.fromLetters, e.fromLog} {
+	for _, erase := range []func(context.Context) error{e.fromReplays, e.fromEvents, e.fromLanes, e.fromLetters, e.fromLog} {
 		if err := erase(ctx); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
@@ -85,6 +86,36 @@ func erase(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 		return nil // a refusal does not say why in a form that code could read
 	}
 	return fmt.Errorf("erase message %d of %s: %w", seq, stream.CachedInfo().Config.Name, err)
+}
+
+// fromReplays erases jobs that name the response. One that runs would send it again.
+func (e *eraser) fromReplays(ctx context.Context) error {
+	if e.o.Response == "" {
+		return nil // a survey's id is nothing of a person
+	}
+	all, err := replay.List(ctx, e.js, e.names)
+	if err != nil {
+		return err
+	}
+	kv, err := e.js.KeyValue(ctx, e.names.Replays())
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", e.names.Replays(), err)
+	}
+	for _, r := range all {
+		switch {
+		case r.Response != e.o.Response:
+			continue
+		case !r.State.Ended():
+			e.remains("replay %s of this response is %s: webhooks replay cancel %s, and then run this again", r.ID, r.State, r.ID)
+			continue
+		case !e.o.DryRun:
+			if err := kv.Purge(ctx, r.ID); err != nil { // a bucket's messages cannot be overwritten
+				return fmt.Errorf("erase replay %s: %w", r.ID, err)
+			}
+		}
+		e.receipt.Replays.Erased++
+	}
+	return nil
 }
 
 // fromEvents erases from the event stream, or says that its owner has to.
