@@ -41,6 +41,7 @@
 //	deadletters what was given up on
 //	deliverylog every attempt and settlement
 //	audit       what became of every event
+//	forget      erases what is held of a person
 //	walk        reads a stream once, for a person's question
 //
 // Between two looks at the mark, a message at or below its bound proves that the

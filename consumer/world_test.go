@@ -75,6 +75,7 @@ type published struct {
 	seq        uint64
 	body       string
 	malformed  bool
+	forgotten  bool // erased before it was accepted
 }
 
 // story runs f in a bubble around a fresh world and checks the invariants.
@@ -417,6 +418,7 @@ func (w *world) checkInvariants() {
 	for id, p := range w.published {
 		accepted := w.internet.at(p.survey).accepted(id)
 		switch {
+		case p.forgotten:
 		case accepted > 0 || slices.Contains(buried, p.seq) || slices.Contains(waiting, p.seq) || w.owed(p):
 		case p.malformed || w.hasWebhook(p.survey):
 			w.t.Errorf("event %s (sequence %d) is lost: neither accepted nor waiting", id, p.seq)

@@ -84,6 +84,7 @@ func meaning(f audit.Fate) string {
 		audit.DeadLetter:    "among the dead letters",
 		audit.LetterRemoved: "was a dead letter; redriven, purged or expired since",
 		audit.NoWebhook:     "its survey had no webhook: nothing is owed",
+		audit.Forgotten:     "erased because somebody asked for that (webhooks forget)",
 		audit.NotOurs:       "another subject of the stream",
 		audit.TooOld:        "published before the delivery log begins: cannot be proven",
 		audit.RecordDropped: "the delivery log counted a record as lost there",

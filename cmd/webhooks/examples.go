@@ -28,6 +28,10 @@ webhooks why r1 --survey s1                        much faster: only that survey
 webhooks audit
 webhooks audit --since 24h --until 1h
 webhooks audit --since 1041 --until 2000 --json`,
+	"doctor": `
+webhooks doctor
+webhooks doctor --survey s1                        connect to its endpoint as well
+webhooks doctor --url https://example.com/hook --json`,
 	"endpoint set": `
 webhooks endpoint set 550e8400-e29b-41d4-a716-446655440000 --url https://example.com/hook --secret-file secret.txt
 pass show hook | webhooks endpoint set s1 --url https://example.com/hook --secret-file -
@@ -81,6 +85,10 @@ webhooks replay show k7x2m4qa --follow`,
 webhooks keys generate --keyring keyring.json
 webhooks keys generate --keyring keyring.json --if-missing    in a set-up that runs again`,
 	"keys list": "webhooks keys list --keyring keyring.json",
+	"forget": `
+webhooks forget --response 7c9e6679-7425-40de-944b-e07fc1f90ae7 --survey s1 --dry-run
+webhooks forget --response 7c9e6679-7425-40de-944b-e07fc1f90ae7 --survey s1
+webhooks forget --survey s1 --yes --json > receipt.json`,
 	"keys rotate": `
 webhooks keys rotate --keyring keyring.json`,
 	"keys reseal": `

@@ -139,6 +139,11 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		}
 		return ""
 	})
+	if out := command(t, s, "dispatcher", "", "doctor"); !strings.Contains(out, "rights that were tried") {
+		t.Errorf("the doctor finds rights missing:\n%s", out)
+	}
+	command(t, s, "observer", "", "audit")
+	command(t, s, "operator", "", "forget", "--response", "ok1", "--survey", "s1", "--yes", "--wait", "0s")
 	if strings.Contains(strings.ToLower(log.String()), "permissions violation") {
 		t.Errorf("the service tried what it may not do:\n%s", log.String())
 	}

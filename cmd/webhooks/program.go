@@ -40,12 +40,14 @@ type commands struct {
 	Status      statusCommand      `cmd:"" help:"Show how things stand."`
 	Why         whyCommand         `cmd:"" help:"Tell the story of one response: what happened, where it is, what happens next."`
 	Audit       auditCommand       `cmd:"" help:"Account for every event: delivered, waiting, owed, given up on; or unproven, or lost."`
+	Doctor      doctorCommand      `cmd:"" help:"Examine everything and say what is wrong, and what to do."`
 	Lanes       lanesCommand       `cmd:"" help:"What waits where and why, oldest first."`
 	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
 	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
 	Attempts    attemptsCommand    `cmd:"" help:"The delivery log: every request, and how it ended."`
 	Replay      replayCommand      `cmd:"" help:"Send stored events again."`
 	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
+	Forget      forgetCommand      `cmd:"" help:"Erase what is held of a person, or of a survey, with a receipt."`
 	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
 	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`

@@ -28,6 +28,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -60,8 +61,8 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
-// wait-settled, wait-attempts, wait-letters, wait-health, raw-publish, raw-delete, key, wait-metric,
-// wait-replays, replay-id, build-nats-server and wait-alarm.
+// wait-settled, wait-attempts, wait-letters, wait-health, wait-leases, wait-metric, wait-replays, replay-id,
+// raw-publish, raw-delete, raw-delete-stream, key, build-nats-server and wait-alarm.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -78,19 +79,20 @@ func TestScripts(t *testing.T) {
 			return withoutLineEnd(e.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"wait-for":      waitFor,
-			"wait-ready":    waitReady,
-			"wait-settled":  waitSettledTo,
-			"wait-attempts": waitAttempts,
-			"wait-letters":  waitLetters,
-			"wait-health":   waitHealth,
-			"raw-publish":   rawPublish,
-			"wait-replays":  waitReplays,
-			"replay-id":     replayID,
-
+			"wait-for":          waitFor,
+			"wait-ready":        waitReady,
+			"wait-settled":      waitSettledTo,
+			"wait-attempts":     waitAttempts,
+			"wait-letters":      waitLetters,
+			"wait-health":       waitHealth,
+			"raw-publish":       rawPublish,
+			"raw-delete":        rawDelete,
+			"raw-delete-stream": rawDeleteStream,
+			"wait-leases":       waitLeases,
+			"wait-replays":      waitReplays,
+			"replay-id":         replayID,
 			"build-nats-server": buildNATSServer,
 			"wait-alarm":        waitAlarm,
-			"raw-delete":        rawDelete,
 			"key":               firstKey,
 			"wait-metric":       waitMetric,
 		},
@@ -230,6 +232,27 @@ func rawDelete(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	ts.Check(stream.DeleteMsg(context.Background(), seq))
+}
+
+// rawDeleteStream deletes a stream, as somebody does by mistake.
+func rawDeleteStream(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	ts.Check(js.DeleteStream(context.Background(), args[1]))
+}
+
+// waitLeases waits until every shard has an owner.
+func waitLeases(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		p, err := leases.Look(context.Background(), js, events.Names{})
+		ts.Check(err)
+		if len(p.Free(events.Names{})) == 0 {
+			return
+		}
+	}
+	ts.Fatalf("shards have no owner after %s", patience)
 }
 
 // waitAttempts waits until the delivery log holds so many attempts.

@@ -23,7 +23,7 @@ const (
 	isAhead     whereabouts = "queued"     // no replica has been given it yet
 	isInHand    whereabouts = "in-hand"    // given to a replica, not yet settled for all we know
 	isSettled   whereabouts = "settled"    // nothing is to be done, but how it ended is not known
-	isGone      whereabouts = "gone"       // it was a dead letter
+	isGone      whereabouts = "gone"       // it was a dead letter, or was erased
 )
 
 // ending is where a response is, and what happens next.
@@ -81,7 +81,7 @@ func (f *facts) lastSettled() (kind deliverylog.Kind) {
 	var at time.Time
 	for _, r := range f.records {
 		switch r.Kind {
-		case deliverylog.KindNoWebhook, deliverylog.KindOwed, deliverylog.KindDead, deliverylog.KindParked:
+		case deliverylog.KindNoWebhook, deliverylog.KindOwed, deliverylog.KindDead, deliverylog.KindParked, deliverylog.KindForgotten:
 			if !r.At.Before(at) {
 				kind, at = r.Kind, r.At
 			}
@@ -197,6 +197,8 @@ func (f *facts) settled(kind deliverylog.Kind) ending {
 		return ending{State: isUnowed, Now: "nothing is owed: the survey had no webhook when it came"}
 	case deliverylog.KindDead:
 		return ending{State: isGone, Now: "the dead letter is gone: somebody redrove or deleted it, or its 90 days were over"}
+	case deliverylog.KindForgotten:
+		return ending{State: isGone, Now: "erased, because somebody asked for that: webhooks forget"}
 	case deliverylog.KindOwed:
 		return ending{
 			State: isSettled, Now: "it was owed and is not any more: it was forgotten with webhooks endpoint enable --no-replay, or how it ended is not in the delivery log",

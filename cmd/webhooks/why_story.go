@@ -126,6 +126,8 @@ func (f *facts) recordTold(r deliverylog.Record) string {
 			return ""
 		}
 		return "became a dead letter"
+	case deliverylog.KindForgotten:
+		return "erased, with what was tried before: somebody asked for that"
 	default:
 		return "" // what the log lost is a note
 	}

@@ -314,6 +314,8 @@ func (a *auditor) take(r deliverylog.Record) {
 		a.ledger.noteRuns(r.Runs, unowed)
 	case deliverylog.KindDead:
 		a.ledger.noteRuns(r.Runs, buried)
+	case deliverylog.KindForgotten:
+		a.ledger.noteRuns(r.Runs, forgotten)
 	case deliverylog.KindOwed, deliverylog.KindParked: // where it went is looked at there
 		a.ledger.noteRuns(r.Runs, 0)
 	case deliverylog.KindDropped:

@@ -8,6 +8,7 @@
 //	dead-letter    a letter stands in the dead letter stream
 //	waiting-live   the live consumer has not settled it
 //	owed           it stands in the event stream, and a promise in webhook_health covers it
+//	forgotten      the delivery log says that it was erased because somebody asked for that
 //	no-webhook     the delivery log says that its survey had none
 //	letter-removed the delivery log says that it became a dead letter; that was redriven, purged or has expired
 //	not-ours       another subject of the same stream
@@ -27,6 +28,8 @@
 //
 // # What it costs
 //
-// A byte of memory for each sequence of the range, [MostSequences] at most, a few
-// messages on their way, and the health records of endpoints that are owed to.
+// Two bytes of memory for each sequence of the range, [MostSequences] at most, a few
+// messages on their way, and the health records of endpoints that are owed to. A
+// million events take about ten seconds, and the process 45 MiB (measured on two
+// shared cores; BenchmarkAudit).
 package audit

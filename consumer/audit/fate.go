@@ -12,6 +12,7 @@ const (
 	DeadLetter                // given up on, and kept
 	LetterRemoved             // given up on, and no longer kept
 	NoWebhook                 // nothing is owed
+	Forgotten                 // erased because somebody asked for that
 	NotOurs                   // a message of another subject
 	TooOld                    // published before the delivery log begins
 	RecordDropped             // the log counted a loss that may be its record
@@ -33,7 +34,7 @@ func Fates() []Fate {
 // String is the fate's word, in tables and in JSON.
 func (f Fate) String() string {
 	return [fates]string{
-		"delivered", "waiting-live", "waiting-lane", "owed", "dead-letter", "letter-removed", "no-webhook", "not-ours", "too-old", "record-dropped", "unproven", "lost",
+		"delivered", "waiting-live", "waiting-lane", "owed", "dead-letter", "letter-removed", "no-webhook", "forgotten", "not-ours", "too-old", "record-dropped", "unproven", "lost",
 	}[f]
 }
 
@@ -41,7 +42,7 @@ func (f Fate) String() string {
 func (f Fate) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // evidence is what is known of one sequence, one bit for each place.
-type evidence uint8
+type evidence uint16
 
 const (
 	stored    evidence = 1 << iota // it stands in the event stream
@@ -52,6 +53,7 @@ const (
 	letter                         // a dead letter stands there
 	lane                           // a copy stands in its lane
 	promised                       // a promise covers it
+	forgotten                      // the log: it was erased
 )
 
 // edges are where the range's parts begin.
@@ -76,6 +78,8 @@ func judge(e evidence, seq uint64, at edges) Fate {
 		return WaitingLive
 	case has(stored) && has(promised):
 		return Owed
+	case has(forgotten):
+		return Forgotten
 	case has(unowed):
 		return NoWebhook
 	case has(buried):

@@ -11,7 +11,7 @@ import (
 
 // MostSequences is the longest range that one audit takes: a quarter of a GiB of
 // memory.
-const MostSequences = 256 << 20
+const MostSequences = 128 << 20
 
 // ledger gathers what is known of a range of sequences.
 type ledger struct {

@@ -36,6 +36,9 @@ func TestJudge(t *testing.T) {
 		"no webhook":                                                {stored | unowed, 50, NoWebhook},
 		"no webhook, and it has left the stream":                    {unowed, 50, NoWebhook},
 		"its letter was purged":                                     {stored | buried, 50, LetterRemoved},
+		"erased":                                                    {forgotten, 50, Forgotten},
+		"a dead letter that was erased":                             {forgotten | buried, 50, Forgotten},
+		"erased, and it came back":                                  {forgotten | lane, 50, WaitingLane},
 		"somebody else's":                                           {stored | foreign, 50, NotOurs},
 		"somebody else's, not yet passed by":                        {stored | foreign, 101, NotOurs},
 		"older than the log":                                        {stored, 10, TooOld},
@@ -54,7 +57,7 @@ func TestJudge(t *testing.T) {
 func TestFatesAddUpToTheRange(t *testing.T) {
 	l := newLedger(deliverylog.Run{From: 5, To: 1004})
 	for range 3000 {
-		l.note(rand.Uint64N(1200), evidence(1)<<rand.IntN(8)) //nolint:gosec // no secret
+		l.note(rand.Uint64N(1200), evidence(1)<<rand.IntN(9)) //nolint:gosec // no secret
 	}
 	counts, runs := l.close(edges{floor: 900, old: 100})
 	sum := uint64(0)

@@ -89,7 +89,7 @@ func (w *line) check(runs []Run) (events.Survey, error) {
 		return "", errors.New("a duration is negative")
 	case !writable(w.At) || !writable(w.Until):
 		return "", errors.New("a time is out of range")
-	case w.Kind == KindDropped:
+	case w.Kind == KindDropped, w.Survey == "" && (w.Kind == KindDead || w.Kind == KindForgotten): // what is no event names none
 		return "", nil
 	default:
 		return events.ParseSurvey(w.Survey)

@@ -23,8 +23,8 @@
 //
 // A line's members, those that are empty left out:
 //
-//	kind               attempt, no-webhook, owed, dead, parked or dropped
-//	survey             absent on a dropped record
+//	kind               attempt, no-webhook, owed, dead, parked, forgotten or dropped
+//	survey             absent on a dropped record, and where nobody could read it
 //	at                 when the attempt began, or the first event was settled, or lost
 //	seqs               sequences of the event stream, ascending: 1-5,7,9-12
 //	event, number, revision, host, replay, test, status, verdict, reason, detail, snippet

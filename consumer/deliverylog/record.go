@@ -18,12 +18,13 @@ const (
 	KindOwed      Kind = "owed"       // let go: a replay sends it when the endpoint works again
 	KindDead      Kind = "dead"       // let go: it is a dead letter
 	KindParked    Kind = "parked"     // let go: it waits in its survey's lane
+	KindForgotten Kind = "forgotten"  // erased, with all that the log told of it, because somebody asked for that
 	KindDropped   Kind = "dropped"    // the log itself lost records, and says which
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{KindAttempt, KindNoWebhook, KindOwed, KindDead, KindParked, KindDropped}
+	return []Kind{KindAttempt, KindNoWebhook, KindOwed, KindDead, KindParked, KindForgotten, KindDropped}
 }
 
 // Run is a run of sequences of the event stream, both ends included.
@@ -39,7 +40,7 @@ func (r Run) Len() uint64 { return r.To - r.From + 1 }
 // settled without one, or records that were lost.
 type Record struct {
 	Kind    Kind          `json:"kind"`
-	Survey  events.Survey `json:"survey,omitempty"`  // empty on a dropped record
+	Survey  events.Survey `json:"survey,omitempty"`  // empty on a dropped record, and where nobody could read it
 	Replica string        `json:"replica,omitempty"` // which of us wrote it
 	At      time.Time     `json:"at"`                // when the attempt began, or the first event was settled
 	Runs    []Run         `json:"runs"`              // where the events stand in the event stream, ascending; an attempt has one event; of a dropped record, the bounds of what was lost

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/popsee/webhooks/events"
+)
+
+// right is something that an account has to be allowed for the service to work.
+type right struct {
+	subject string // to publish to
+	use     string // what the service needs it for
+}
+
+// rights lists what the service publishes to. Each subject stands for those beside
+// it that a sensible list of permissions names together.
+func rights(n events.Names) []right {
+	api := func(format string, args ...any) string { return "$JS.API." + fmt.Sprintf(format, args...) }
+	all := []right{
+		{api("INFO"), "starting"},
+		{api("CONSUMER.CREATE.%s.doctor", n.Stream()), "making the live consumer, and readers of the event stream"},
+		{api("CONSUMER.INFO.%s.%s", n.Stream(), n.Consumer()), "watching the live consumer"},
+		{api("CONSUMER.MSG.NEXT.%s.%s", n.Stream(), n.Consumer()), "taking events"},
+		{api("CONSUMER.DELETE.%s.doctor", n.Stream()), "removing its readers"},
+		{"$JS.ACK." + n.Stream() + ".doctor", "acknowledging events"},
+		{api("CONSUMER.CREATE.%s.doctor", n.Lanes()), "reading lanes"},
+		{api("CONSUMER.MSG.NEXT.%s.doctor", n.Lanes()), "reading lanes"},
+		{api("STREAM.MSG.GET.%s", n.Lanes()), "reading what waits"},
+		{api("STREAM.MSG.DELETE.%s", n.Lanes()), "removing what was delivered"},
+		{api("STREAM.PURGE.%s", n.Lanes()), "removing what was delivered"},
+		{n.LaneSubject("doctor"), "parking events"},
+		{n.DeadSubject("doctor"), "burying dead letters"},
+		{n.AttemptsSubject(0), "writing the delivery log"},
+	}
+	for _, stream := range []string{n.Stream(), n.Lanes(), n.DeadLetters(), n.Attempts()} {
+		all = append(all, right{api("STREAM.INFO.%s", stream), "looking at stream " + stream})
+	}
+	for _, bucket := range []string{n.State(), n.Endpoints(), n.Health(), n.Replicas(), n.Leases(), n.Replays()} {
+		all = append(all,
+			right{api("STREAM.INFO.KV_%s", bucket), "looking at bucket " + bucket},
+			right{api("DIRECT.GET.KV_%s.$KV.%s.doctor", bucket, bucket), "reading bucket " + bucket})
+		if bucket != n.State() {
+			all = append(all, right{api("CONSUMER.CREATE.KV_%s.doctor", bucket), "watching bucket " + bucket})
+		}
+		if bucket != n.Endpoints() {
+			all = append(all, right{"$KV." + bucket + ".doctor", "writing bucket " + bucket})
+		}
+	}
+	return all
+}
+
+// checkPermissions tries each right and changes nothing.
+func (d *doctor) checkPermissions(ctx context.Context) ([]finding, error) {
+	all := rights(d.names)
+	d.lacking = map[string]bool{}
+	var found []finding
+	for _, r := range all {
+		may, err := d.may(ctx, r.subject)
+		if err != nil {
+			return found, err
+		}
+		if !may {
+			d.lacking[r.subject] = true
+			found = append(found, fail("permissions", "let the service's user publish to it; examine with the credentials that the service has",
+				"these credentials may not publish to %s, which the service needs for %s", r.subject, r.use))
+		}
+	}
+	if found == nil {
+		return []finding{ok("permissions", "all %d rights that were tried", len(all))}, nil
+	}
+	return found, nil
+}
+
+// may tries to publish to a subject what nobody can do anything with: a request
+// that is no JSON, without anybody to answer to, bound for a stream that does not
+// exist. The server says at once, and before it answers anything later, when that
+// is not allowed.
+func (d *doctor) may(ctx context.Context, subject string) (bool, error) {
+	before := d.nc.LastError()
+	err := d.nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{expectedStream: {"none-the-doctor-asks"}}, Data: []byte("{")})
+	if err != nil {
+		return false, fmt.Errorf("try to publish to %s: %w", subject, err)
+	}
+	if err := d.nc.FlushWithContext(ctx); err != nil {
+		return false, fmt.Errorf("try to publish to %s: %w", subject, err)
+	}
+	after := d.nc.LastError()
+	return !errors.Is(after, nats.ErrPermissionViolation) || errors.Is(after, before), nil
+}
+
+// expectedStream makes a stream refuse a message meant for another one.
+const expectedStream = "Nats-Expected-Stream"

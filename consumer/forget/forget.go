@@ -1,0 +1,174 @@
+package forget
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/events"
+)
+
+// DefaultWait is how long what a replica has in hand may take to end: three tries of
+// an event, a record that is written, and some to spare.
+const DefaultWait = 20 * time.Second
+
+// passesMost is how often everything is looked through at most.
+const passesMost = 4
+
+// Options say what is erased.
+type Options struct {
+	Survey      events.Survey // only this survey's; empty means any, and takes a response
+	Response    string        // only this response; empty means everything of the survey
+	DryRun      bool          // only count
+	EventStream bool          // erase from the event stream even where this service did not make it: its owner has agreed
+	Wait        time.Duration // before looking again for what was in hand; 0 means never
+
+	Progress func(doing string, done, all int64) // hears how far each part is; may be nil
+}
+
+// Receipt says what was erased where; of a dry run, what would be.
+type Receipt struct {
+	Survey   events.Survey `json:"survey,omitempty"`
+	Response string        `json:"response,omitempty"`
+	DryRun   bool          `json:"dry_run"`
+	Began    time.Time     `json:"began"`
+	Ended    time.Time     `json:"ended"`
+	Up       uint64        `json:"up_to_sequence"` // of the event stream: what was published later was not looked at
+	Passes   int           `json:"passes"`         // how often everything was looked through
+
+	EventStream Place `json:"event_stream"`
+	Lanes       Place `json:"lanes"`
+	DeadLetters Place `json:"dead_letters"`
+	DeliveryLog Place `json:"delivery_log"` // counts attempts
+	Replays     Place `json:"replays"`      // jobs that were about the response alone
+
+	InHand  []uint64 `json:"in_hand,omitempty"` // sequences that a replica may have had in hand: they may have been sent while they were erased
+	Remains []string `json:"remains,omitempty"` // what could not be erased, and why
+}
+
+// Place is what was erased in one stream.
+type Place struct {
+	Stream    string            `json:"stream"`
+	Erased    int               `json:"erased"`
+	Sequences []deliverylog.Run `json:"sequences,omitempty"` // of the event stream
+}
+
+// note counts one message.
+func (p *Place) note(source uint64) {
+	p.Erased++
+	p.add(deliverylog.Run{From: source, To: source})
+}
+
+// add takes sequences in, those that follow each other as one run.
+func (p *Place) add(runs ...deliverylog.Run) {
+	for _, r := range runs {
+		if n := len(p.Sequences); r.From != 0 && (n == 0 || r.From > p.Sequences[n-1].To+1 || r.From < p.Sequences[n-1].From) {
+			p.Sequences = append(p.Sequences, r)
+		} else if n > 0 {
+			p.Sequences[n-1].To = max(p.Sequences[n-1].To, r.To)
+		}
+	}
+}
+
+// Found is how many messages and records were erased, or would be.
+func (r Receipt) Found() int {
+	return r.EventStream.Erased + r.Lanes.Erased + r.DeadLetters.Erased + r.DeliveryLog.Erased + r.Replays.Erased
+}
+
+// Run erases, and returns when nothing is found any more, or something could not be
+// erased, which the receipt says. What was erased when the error says that it ended
+// early stays erased; erasing again goes on.
+func Run(ctx context.Context, js jetstream.JetStream, l layout.Layout, o Options) (Receipt, error) {
+	if o.Survey == "" && o.Response == "" {
+		return Receipt{}, errors.New("forget: neither a survey nor a response is named")
+	}
+	e := &eraser{js: js, names: l.Names, o: o, receipt: Receipt{Survey: o.Survey, Response: o.Response, DryRun: o.DryRun, Began: time.Now().UTC()}}
+	if e.o.Progress == nil {
+		e.o.Progress = func(string, int64, int64) {}
+	}
+	err := e.open(ctx, l)
+	for err == nil && e.receipt.Passes < passesMost {
+		before := e.receipt.Found()
+		e.receipt.Remains = nil
+		if err = e.pass(ctx); err != nil {
+			break
+		}
+		e.receipt.Passes++
+		found := e.receipt.Found() - before
+		if o.DryRun || o.Wait == 0 || found == 0 {
+			break
+		}
+		if e.receipt.Passes == passesMost {
+			e.remains("something of it is still being written: forget it again")
+			break
+		}
+		wait.For(ctx, o.Wait)
+		err = ctx.Err()
+	}
+	e.receipt.Ended = time.Now().UTC()
+	return e.receipt, err
+}
+
+// eraser is one erasure.
+type eraser struct {
+	js      jetstream.JetStream
+	names   events.Names
+	o       Options
+	receipt Receipt
+
+	stream       jetstream.Stream // the event stream
+	mayEvents    bool             // whether messages of it may be erased
+	floor, given uint64           // what lies between may be in a replica's hands
+}
+
+// open looks at what there is, and up to where it is erased.
+func (e *eraser) open(ctx context.Context, l layout.Layout) error {
+	var err error
+	if e.stream, err = e.js.Stream(ctx, e.names.Stream()); err != nil {
+		return fmt.Errorf("open stream %s: %w", e.names.Stream(), err)
+	}
+	info := e.stream.CachedInfo()
+	e.receipt.Up = info.State.LastSeq
+	e.mayEvents = e.o.EventStream || l.MadeEvents(info.Config)
+	e.receipt.EventStream.Stream, e.receipt.Lanes.Stream = e.names.Stream(), e.names.Lanes()
+	e.receipt.DeadLetters.Stream, e.receipt.DeliveryLog.Stream = e.names.DeadLetters(), e.names.Attempts()
+	e.receipt.Replays.Stream = "KV_" + e.names.Replays()
+	cons, err := e.stream.Consumer(ctx, e.names.Consumer())
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at consumer %s: %w", e.names.Consumer(), err)
+	}
+	e.floor, e.given = cons.CachedInfo().AckFloor.Stream, cons.CachedInfo().Delivered.Stream
+	return nil
+}
+
+// pass looks through everything once.
+func (e *eraser) pass(ctx context.Context) error {
+	for _, erase := range []func(context.Context) error{e.fromReplays, e.fromEvents, e.fromLanes, e.fromLetters, e.fromLog} {
+		if err := erase(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *eraser) remains(format string, args ...any) {
+	e.receipt.Remains = append(e.receipt.Remains, fmt.Sprintf(format, args...))
+}
+
+// forgotten notes in the delivery log what is about to be erased.
+func (e *eraser) forgotten(ctx context.Context, batch []found) error {
+	log := deliverylog.New(e.js, e.names, deliverylog.Options{Replica: "webhooks forget"})
+	for _, f := range batch {
+		log.Settled(deliverylog.KindForgotten, f.survey, f.source)
+	}
+	return log.Flush(ctx)
+}

@@ -1,0 +1,106 @@
+package delivery
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// handshaker is a TLS server on loopback that counts what it is sent after a
+// handshake.
+func handshaker(t *testing.T, cert tls.Certificate) (address netip.AddrPort, asked *atomic.Int64) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked = new(atomic.Int64)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
+			if n, _ := c.Read(make([]byte, 1)); n > 0 {
+				asked.Add(1)
+			}
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return netip.MustParseAddrPort(l.Addr().String()), asked
+}
+
+func TestHandshake(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	until := time.Date(2061, 1, 31, 12, 0, 0, 0, time.UTC)
+	good, asked := handshaker(t, ca.issue(t, "127.0.0.1", until))
+	expired, _ := handshaker(t, ca.issue(t, "127.0.0.1", longAgo.Add(time.Hour)))
+	misnamed, _ := handshaker(t, ca.issue(t, "example.com", until))
+	silent := receiver(t, "127.0.0.1:0", nil)
+	gone, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	own := newCanary(t, "127.0.0.1:0").addr
+	for name, c := range map[string]struct {
+		url  string
+		pool *x509.CertPool
+		want Reason
+	}{
+		"a sound one":               {"https://" + good.String() + "/path", ca.pool, ""},
+		"an authority nobody knows": {"https://" + good.String(), other.pool, ReasonTLS},
+		"expired":                   {"https://" + expired.String(), ca.pool, ReasonTLS},
+		"another's name":            {"https://" + misnamed.String(), ca.pool, ReasonTLS},
+		"no TLS there":              {"https://" + silent.String(), ca.pool, ReasonTLS},
+		"without TLS":               {"http://" + silent.String(), ca.pool, ""},
+		"nobody there":              {"https://" + gone.Addr().String(), ca.pool, ReasonRefused},
+		"this service itself":       {"https://" + own.String(), ca.pool, ReasonBlocked},
+	} {
+		rules := Rules{AllowInsecure: true}
+		client := mustClient(t, Options{Rules: rules, RootCAs: c.pool, Own: []netip.AddrPort{own}})
+		h, err := client.Handshake(t.Context(), c.url, rules)
+		if err != nil || h.Reason != c.want || (h.Detail == "") != (c.want == "") {
+			t.Errorf("%s: %+v, %v; want reason %q", name, h, err, c.want)
+		}
+		if name == "a sound one" && (!h.Expires.Equal(until) || h.TLS != "TLS 1.3" || h.Protocol != "h2" || h.Address != good.String() || h.Phases.TLS == 0) {
+			t.Errorf("%s: %+v", name, h)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+func TestHandshakeRefusesWhatAnEndpointMayNotBe(t *testing.T) {
+	client := mustClient(t, Options{})
+	for _, u := range []string{"http://example.com/", "https://127.0.0.1/", "ftp://example.com/", "https://example.com:22/"} {
+		if _, err := client.Handshake(t.Context(), u, Rules{}); !errors.As(err, new(*URLError)) {
+			t.Errorf("%s: %v, want it refused as a URL", u, err)
+		}
+	}
+}
+
+func TestAHandshakeHasFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := piped(t, "https://receiver.example/", hangs)
+		began := time.Now()
+		h, err := client.Handshake(t.Context(), "https://receiver.example/", Rules{})
+		if took := time.Since(began); err != nil || h.Reason != ReasonTimeout || took != 5*time.Second {
+			t.Errorf("after %s: %+v, %v", took, h, err)
+		}
+	})
+}
