@@ -113,7 +113,7 @@ func (k *Keeper) place(ctx context.Context, kv jetstream.KeyValue, stream *jetst
 	case standingFirst:
 		first := newMark(s.Last, s.Created, time.Now())
 		if _, err := kv.Create(ctx, markKey, first.encode()); err != nil {
-			if errors.Is(err, jetstream.ErrKeyExists) {
+			if layout.Conflict(err) {
 				return nil, ErrBusy
 			}
 			return nil, fmt.Errorf("write the first mark: %w", err)
@@ -172,7 +172,7 @@ func (k *Keeper) write(ctx context.Context, kv jetstream.KeyValue, m *mark, revi
 
 // ignoreConflict drops the error of a compare-and-set another replica won.
 func ignoreConflict(err error) error {
-	if err == nil || errors.Is(err, jetstream.ErrKeyExists) {
+	if err == nil || layout.Conflict(err) {
 		return nil
 	}
 	return fmt.Errorf("write the mark: %w", err)
