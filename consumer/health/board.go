@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -29,6 +30,7 @@ type Board struct {
 	learning sync.Mutex // one comes to know something at a time
 	records  sync.Map   // events.Survey -> known
 	trouble  error      // why the last watch ended; owned by run until it has returned
+	created  time.Time  // of the bucket that was watched last; likewise
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }
@@ -110,6 +112,9 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", b.bucket, err)
 	}
+	if err := b.restore(ctx, kv); err != nil {
+		return err
+	}
 	w, err := kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", b.bucket, err)
@@ -137,6 +142,35 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 			}
 		}
 	}
+}
+
+// restore writes what is known into a bucket that was made anew: what is owed to an
+// endpoint stands nowhere else. Every replica does; the first to come wins.
+func (b *Board) restore(ctx context.Context, kv jetstream.KeyValue) error {
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("look at bucket %s: %w", b.bucket, err)
+	}
+	s, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok || b.created.Equal(s.StreamInfo().Created) {
+		return nil
+	}
+	if !b.created.IsZero() {
+		n := 0
+		for survey := range b.All() {
+			r, known := b.Of(survey)
+			if !known {
+				continue
+			}
+			if _, err := kv.Create(ctx, string(survey), encode(r)); err != nil && !layout.Conflict(err) {
+				return fmt.Errorf("write the health of survey %s again: %w", survey, err)
+			}
+			n++
+		}
+		b.log.Warn().Str("bucket", b.bucket).Int("records", n).Msg("the bucket was made anew; what was known of failing endpoints is in it again")
+	}
+	b.created = s.StreamInfo().Created
+	return nil
 }
 
 func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
