@@ -17,7 +17,9 @@ import (
 )
 
 const (
-	resyncEvery = time.Minute // a watch can go blind: after a bucket was made anew, for one
+	resyncEvery = time.Minute     // a watch can go blind
+	lookEvery   = 5 * time.Second // whether the bucket is still the one that is watched
+	lookTime    = 3 * time.Second
 	rewatchWait = time.Second // after a watch that could not be opened
 )
 
@@ -122,6 +124,8 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	defer func() { _ = w.Stop() }() // its context ends it as well
 	resync := time.NewTimer(resyncEvery)
 	defer resync.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	there := map[events.Survey]bool{}
 	for {
 		select {
@@ -129,6 +133,10 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 			return nil
 		case <-resync.C:
 			return nil
+		case <-look.C:
+			if created, err := createdAt(ctx, kv); err == nil && !created.Equal(b.created) || errors.Is(err, jetstream.ErrStreamNotFound) {
+				return err
+			}
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
@@ -147,15 +155,11 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 // restore writes what is known into a bucket that was made anew: what is owed to an
 // endpoint stands nowhere else. Every replica does; the first to come wins.
 func (b *Board) restore(ctx context.Context, kv jetstream.KeyValue) error {
-	status, err := kv.Status(ctx)
+	created, err := createdAt(ctx, kv)
 	if err != nil {
 		return fmt.Errorf("look at bucket %s: %w", b.bucket, err)
 	}
-	s, ok := status.(*jetstream.KeyValueBucketStatus)
-	if !ok || b.created.Equal(s.StreamInfo().Created) {
-		return nil
-	}
-	if !b.created.IsZero() {
+	if !b.created.IsZero() && !created.Equal(b.created) {
 		n := 0
 		for survey := range b.All() {
 			r, known := b.Of(survey)
@@ -169,8 +173,23 @@ func (b *Board) restore(ctx context.Context, kv jetstream.KeyValue) error {
 		}
 		b.log.Warn().Str("bucket", b.bucket).Int("records", n).Msg("the bucket was made anew; what was known of failing endpoints is in it again")
 	}
-	b.created = s.StreamInfo().Created
+	b.created = created
 	return nil
+}
+
+// createdAt tells a bucket from one that was made anew under its name.
+func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	s, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return time.Time{}, nil // by a client of another kind, which says nothing of it
+	}
+	return s.StreamInfo().Created, nil
 }
 
 func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
