@@ -287,8 +287,8 @@ func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.Consume
 	c.metrics.lag.Set(float64(info.NumPending))
 	c.metrics.ackPending.Set(float64(info.NumAckPending))
 	c.metrics.inFlight.Set(float64(c.live.inflight.count()))
-	c.metrics.lost.Set(float64(leftUnsettled(stream.State, info.AckFloor.Stream)))
-	c.tellLost(stream.State, info.AckFloor.Stream)
+	c.metrics.lost.Set(float64(leftUnsettled(stream.State, mark.Floor(info))))
+	c.tellLost(stream.State, mark.Floor(info))
 	c.metrics.timeLeft.Set(timeLeft(stream, info, time.Now()).Seconds())
 	c.metrics.looked.SetToCurrentTime()
 }
