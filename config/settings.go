@@ -44,6 +44,7 @@ type NATSSettings struct {
 	Key      string   `name:"nats-key" aliases:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
 	CA       string   `name:"nats-ca" aliases:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"TLS certificate authority."`
 	Inbox    string   `name:"nats-inbox-prefix" aliases:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Where NATS answers this user, so that no other user hears it; _INBOX if not given."`
+	Monitor  string   `name:"nats-monitor" env:"WEBHOOKS_NATS_MONITOR" placeholder:"URL,..." help:"Monitoring addresses of the NATS nodes, such as http://nats-0:8222: at the start a node is warned of that does not sync every write."`
 }
 
 // EmbeddedSettings is the NATS server inside the process, and the folder where
@@ -94,6 +95,14 @@ type LogSettings struct {
 
 // External says whether NATS is somewhere else than in this process.
 func (n NATSSettings) External() bool { return n.URL != "" || n.Context != "" }
+
+// Monitors are the monitoring addresses of the NATS nodes.
+func (n NATSSettings) Monitors() []string {
+	if n.Monitor == "" {
+		return nil
+	}
+	return strings.Split(n.Monitor, ",")
+}
 
 // Redacted is where NATS is, fit to be shown.
 func (n NATSSettings) Redacted() string {

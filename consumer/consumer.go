@@ -134,6 +134,7 @@ type Consumer struct {
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
 	received atomic.Int64 // when a message last arrived, Unix ns
 	lookErr  atomic.Pointer[error]
+	floor    atomic.Uint64 // of the durable, as last seen; 0 until then
 	backlog  atomic.Uint64 // events no replica has been given yet, as last seen
 	hurry    chan struct{} // capacity one: look at the mark now
 	stopping atomic.Bool
@@ -287,7 +288,8 @@ func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.Consume
 	c.metrics.lag.Set(float64(info.NumPending))
 	c.metrics.ackPending.Set(float64(info.NumAckPending))
 	c.metrics.inFlight.Set(float64(c.live.inflight.count()))
-	c.metrics.lost.Set(float64(leftUnsettled(stream.State, info.AckFloor.Stream)))
+	c.metrics.lost.Set(float64(leftUnsettled(stream.State, mark.Floor(info))))
+	c.tellLost(stream.State, mark.Floor(info))
 	c.metrics.timeLeft.Set(timeLeft(stream, info, time.Now()).Seconds())
 	c.metrics.looked.SetToCurrentTime()
 }

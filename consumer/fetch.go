@@ -31,6 +31,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 		if n == 0 {
 			return
 		}
+		asked := time.Now()
 		batch, err := c.ask(ctx, n)
 		if err != nil {
 			c.slots.give(n)
@@ -39,7 +40,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 			wait.For(ctx, pullPause)
 			continue
 		}
-		c.handlers.Go(func() { c.receive(ctx, work, batch, n) })
+		c.handlers.Go(func() { c.receive(ctx, work, batch, n, asked) })
 	}
 }
 
@@ -65,13 +66,17 @@ func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, erro
 }
 
 // receive hands every message of a pull to a goroutine of its own and gives
-// back the slots the pull did not fill.
-func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int) {
+// back the slots the pull did not fill. asked is when the pull was opened.
+func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int, asked time.Time) {
 	got := 0
 	for msg := range batch.Messages() {
 		got++
 		c.handlers.Go(func() {
 			defer c.slots.give(1)
+			if lapsed(asked, time.Now(), c.o.Layout.Wait()) {
+				c.metrics.settled[outcomeLeft].Inc()
+				return
+			}
 			c.handle(ctx, work, msg)
 		})
 	}
@@ -85,6 +90,11 @@ func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBat
 	}
 	c.slots.give(n - got)
 }
+
+// lapsed says that a message of a pull may have been given to another replica
+// already: this process stood still, stopped or starved, with the message in its
+// socket. Whether it was or not, it comes again; sending it now would send it twice.
+func lapsed(asked, now time.Time, ackWait time.Duration) bool { return now.Sub(asked) >= ackWait }
 
 // pullFailed looks at the mark, which finds out what became of the consumer.
 // The pause before the slots are given back keeps a missing consumer from

@@ -17,6 +17,20 @@ func leftUnsettled(s jetstream.StreamState, floor uint64) uint64 {
 	return s.FirstSeq - 1 - floor
 }
 
+// tellLost says that events have left the stream, by its limits or by somebody's
+// hand, that had not been settled when it was last looked at. The server moves the
+// floor over them, so that nothing shows it afterwards.
+func (c *Consumer) tellLost(s jetstream.StreamState, floor uint64) {
+	before := c.floor.Swap(floor)
+	n := leftUnsettled(s, before)
+	if before == 0 || floor < before || n == 0 {
+		return
+	}
+	c.metrics.lostEver.Add(float64(n))
+	c.o.Log.Error().Uint64("from", before+1).Uint64("to", s.FirstSeq-1).Uint64("at_most", n).
+		Msg("events left the event stream before they were settled, and cannot be delivered; keep more history, and purge only what is settled")
+}
+
 // timeLeft estimates when the oldest unsettled event leaves the stream: by age
 // closely, by size at the mean rate of the stream's life so far. While nothing
 // waits it is as good as for ever: the largest duration, some 292 years.

@@ -34,6 +34,7 @@ type metrics struct {
 	lag         prometheus.Gauge
 	ackPending  prometheus.Gauge
 	lost        prometheus.Gauge
+	lostEver    prometheus.Counter
 	timeLeft    prometheus.Gauge
 	alarm       prometheus.Gauge
 	resolver    prometheus.Counter
@@ -102,6 +103,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.lag = gauge("lag_events", "Events in the stream that were not yet given to any replica.")
 	m.ackPending = gauge("ack_pending_events", "Events given to some replica and not yet settled.")
 	m.lost = gauge("left_unsettled_events", "Events that left the event stream before they were settled, at most (since the consumer's floor).")
+	m.lostEver = counter("left_unsettled_total", "Events that left the event stream, by its limits or a purge, between two looks without having been settled at the first, at most.")
 	m.timeLeft = gauge("unsettled_time_left_seconds", "Time until the oldest unsettled event leaves the event stream; some 292 years while nothing waits.")
 	m.alarm = gauge("stopped_by_alarm", "1 while the live consumer has stopped by itself and waits for a person.")
 	m.resolver = counter("name_service_failures_total", "Attempts that failed because the name service fails for many hosts at once.")
@@ -118,7 +120,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.looked = gauge("last_look_timestamp_seconds", "When the lag and the mark were last seen, in Unix seconds; 0 is never.")
 	m.waiting = newWaitingMetrics(reg)
 	reg.MustRegister(replayed, m.replays, m.yielding, m.unsealable, m.buried, m.unusable, custody, m.slots, m.looked, m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
-		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.timeLeft, m.alarm)
+		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.lostEver, m.timeLeft, m.alarm)
 	return m
 }
 

@@ -113,7 +113,7 @@ func (v *service) openEmbedded(context.Context) error {
 	return nil
 }
 
-func (v *service) connect(context.Context) error {
+func (v *service) connect(ctx context.Context) error {
 	o := bus.Options{Name: "webhooks " + programVersion(), Log: v.log, Closed: v.lost}
 	if v.embedded != nil {
 		o.InProcess = v.embedded
@@ -139,6 +139,7 @@ func (v *service) connect(context.Context) error {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
 	if v.embedded == nil {
+		bus.WarnOfSync(ctx, v.settings.NATS.Monitors(), v.log)
 		v.log.Info().Str("server", nc.ConnectedUrlRedacted()).Str("cluster", nc.ConnectedClusterName()).Msg("connected to NATS")
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/walk"
 )
 
 // List gives the letters that are meant, oldest first, as they stood when it
@@ -155,7 +157,7 @@ func (s *Store) scan(ctx context.Context, stream jetstream.Stream, f Filter) ite
 		if reader.CachedInfo().NumPending == 0 {
 			return
 		}
-		p := &pages{reader: reader, end: end}
+		p := &pages{reader: reader, made: time.Now(), end: end}
 		for p.next(ctx, f, yield) {
 		}
 	}
@@ -181,8 +183,9 @@ func (s *Store) readerConfig(f Filter) jetstream.ConsumerConfig {
 // pages walks the letters a page at a time.
 type pages struct {
 	reader jetstream.Consumer
-	read   uint64 // how many messages came so far
-	end    uint64 // the last sequence wanted
+	made   time.Time // when the reader was
+	read   uint64    // how many messages came so far
+	end    uint64    // the last sequence wanted
 }
 
 // next gives one page, and says whether there is another.
@@ -205,6 +208,8 @@ func (p *pages) next(ctx context.Context, f Filter, yield func(Letter, error) bo
 	switch {
 	case !more:
 		return false
+	case p.read == 0 && walk.Again(ctx, p.made, batch.Error()):
+		return true
 	case batch.Error() != nil:
 		yield(Letter{}, fmt.Errorf("read dead letters: %w", batch.Error()))
 		return false

@@ -12,11 +12,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
 const (
-	resyncEvery = time.Minute // a watch can go blind: after a bucket was made anew, for one
+	resyncEvery = time.Minute     // a watch can go blind
+	lookEvery   = 5 * time.Second // whether the bucket is still the one that is watched
+	lookTime    = 3 * time.Second
 	rewatchWait = time.Second // after a watch that could not be opened
 )
 
@@ -29,6 +32,7 @@ type Board struct {
 	learning sync.Mutex // one comes to know something at a time
 	records  sync.Map   // events.Survey -> known
 	trouble  error      // why the last watch ended; owned by run until it has returned
+	created  time.Time  // of the bucket that was watched last; likewise
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }
@@ -110,6 +114,9 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", b.bucket, err)
 	}
+	if err := b.restore(ctx, kv); err != nil {
+		return err
+	}
 	w, err := kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", b.bucket, err)
@@ -117,6 +124,8 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	defer func() { _ = w.Stop() }() // its context ends it as well
 	resync := time.NewTimer(resyncEvery)
 	defer resync.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	there := map[events.Survey]bool{}
 	for {
 		select {
@@ -124,6 +133,10 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 			return nil
 		case <-resync.C:
 			return nil
+		case <-look.C:
+			if created, err := createdAt(ctx, kv); err == nil && !created.Equal(b.created) || errors.Is(err, jetstream.ErrStreamNotFound) {
+				return err
+			}
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
@@ -137,6 +150,46 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 			}
 		}
 	}
+}
+
+// restore writes what is known into a bucket that was made anew: what is owed to an
+// endpoint stands nowhere else. Every replica does; the first to come wins.
+func (b *Board) restore(ctx context.Context, kv jetstream.KeyValue) error {
+	created, err := createdAt(ctx, kv)
+	if err != nil {
+		return fmt.Errorf("look at bucket %s: %w", b.bucket, err)
+	}
+	if !b.created.IsZero() && !created.Equal(b.created) {
+		n := 0
+		for survey := range b.All() {
+			r, known := b.Of(survey)
+			if !known {
+				continue
+			}
+			if _, err := kv.Create(ctx, string(survey), encode(r)); err != nil && !layout.Conflict(err) {
+				return fmt.Errorf("write the health of survey %s again: %w", survey, err)
+			}
+			n++
+		}
+		b.log.Warn().Str("bucket", b.bucket).Int("records", n).Msg("the bucket was made anew; what was known of failing endpoints is in it again")
+	}
+	b.created = created
+	return nil
+}
+
+// createdAt tells a bucket from one that was made anew under its name.
+func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	s, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return time.Time{}, nil // by a client of another kind, which says nothing of it
+	}
+	return s.StreamInfo().Created, nil
 }
 
 func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -138,7 +139,7 @@ func (b *Board) write(ctx context.Context, survey events.Survey, f func(r *Recor
 	}
 	for range changeTries {
 		r, err = b.try(ctx, kv, survey, f)
-		if !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if !layout.Conflict(err) {
 			break
 		}
 	}

@@ -16,8 +16,8 @@ import (
 
 const (
 	feedGather = 50 * time.Millisecond // shards that are taken together are read together
-	feedBeat   = 30 * time.Second      // an idle feed hears of the server so often; the most that the client allows
-	feedPull   = 20 * feedBeat         // one pull of the feed: an idle one costs next to nothing
+	feedBeat   = 5 * time.Second       // an idle feed hears of the server so often; after two silent ones it is read anew
+	feedPull   = 10 * time.Minute      // one pull of the feed: an idle one costs next to nothing
 	feedGone   = time.Minute           // a feed nobody reads any more is forgotten by the server
 	feedAgain  = time.Second           // after a feed that ended
 )

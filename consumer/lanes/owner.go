@@ -3,7 +3,6 @@ package lanes
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -208,28 +207,10 @@ func (o *Owner) remove(ctx context.Context, survey events.Survey, r removal) err
 	for _, seq := range r.singles {
 		if err := stream.DeleteMsg(ctx, seq); err != nil {
 			// A refusal does not say why in a form that code could read.
-			if _, look := stream.GetMsg(ctx, seq); !errors.Is(look, jetstream.ErrMsgNotFound) {
+			if w, look := o.fetch(ctx, survey, seq); w != nil || look != nil {
 				return fmt.Errorf("remove parked event %d: %w", seq, err)
 			}
 		}
 	}
 	return nil
-}
-
-// fetch reads an event's copy; a nil one is gone.
-func (o *Owner) fetch(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
-	stream, err := o.lanes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := stream.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil //nolint:nilnil // it is gone: nothing, and nothing wrong
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fetch parked event %d: %w", seq, err)
-	}
-	w, err := read(msg.Header, msg.Data)
-	w.Survey = survey
-	return &w, err
 }

@@ -247,7 +247,7 @@ func (k *Keeper) renew(ctx context.Context, kv jetstream.KeyValue) {
 
 func (k *Keeper) renewOne(ctx context.Context, kv jetstream.KeyValue, l *Lease) {
 	revision, asked, err := k.update(ctx, kv, l.Shard, l.revision)
-	if errors.Is(err, jetstream.ErrKeyExists) { // somebody else's, or ours by a write whose answer was lost
+	if layout.Conflict(err) { // somebody else's, or ours by a write whose answer was lost
 		revision, asked, err = k.updateOurs(ctx, kv, l.Shard)
 	}
 	switch {
@@ -291,7 +291,7 @@ func (k *Keeper) updateOurs(ctx context.Context, kv jetstream.KeyValue, shard in
 func (k *Keeper) take(ctx context.Context, kv jetstream.KeyValue, shard int) error {
 	asked := time.Since(k.start)
 	revision, err := kv.Create(ctx, shardKey(shard), encode(Holding{k.o.Self.ID, time.Now().UTC()}))
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	if layout.Conflict(err) {
 		return nil
 	}
 	if err != nil {

@@ -100,9 +100,16 @@ func (k *Keeper) see(ctx context.Context) (*jetstream.StreamInfo, *jetstream.Con
 func sightOf(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo) sight {
 	s := sight{Created: stream.Created, First: stream.State.FirstSeq, Last: stream.State.LastSeq}
 	if info != nil {
-		s.Consumer, s.Floor = true, info.AckFloor.Stream
+		s.Consumer, s.Floor = true, Floor(info)
 	}
 	return s
+}
+
+// Floor is the sequence up to which a consumer has settled everything, or was made
+// to leave it to others. In a cluster one that was just made says 0 for a moment,
+// until its leader has begun.
+func Floor(info *jetstream.ConsumerInfo) uint64 {
+	return max(info.AckFloor.Stream, max(info.Config.OptStartSeq, 1)-1)
 }
 
 // place creates the consumer where it is missing. On the very first start the
@@ -113,7 +120,7 @@ func (k *Keeper) place(ctx context.Context, kv jetstream.KeyValue, stream *jetst
 	case standingFirst:
 		first := newMark(s.Last, s.Created, time.Now())
 		if _, err := kv.Create(ctx, markKey, first.encode()); err != nil {
-			if errors.Is(err, jetstream.ErrKeyExists) {
+			if layout.Conflict(err) {
 				return nil, ErrBusy
 			}
 			return nil, fmt.Errorf("write the first mark: %w", err)
@@ -156,7 +163,7 @@ func (k *Keeper) create(ctx context.Context, stream *jetstream.StreamInfo, start
 // write moves the mark when there is something to say.
 func (k *Keeper) write(ctx context.Context, kv jetstream.KeyValue, m *mark, revision uint64, info *jetstream.ConsumerInfo, created time.Time) error {
 	k.created.Store(created.UnixNano())
-	floor := info.AckFloor.Stream
+	floor := Floor(info)
 	if m == nil {
 		_, err := kv.Create(ctx, markKey, newMark(floor, created, time.Now()).encode())
 		return ignoreConflict(err)
@@ -172,7 +179,7 @@ func (k *Keeper) write(ctx context.Context, kv jetstream.KeyValue, m *mark, revi
 
 // ignoreConflict drops the error of a compare-and-set another replica won.
 func ignoreConflict(err error) error {
-	if err == nil || errors.Is(err, jetstream.ErrKeyExists) {
+	if err == nil || layout.Conflict(err) {
 		return nil
 	}
 	return fmt.Errorf("write the mark: %w", err)

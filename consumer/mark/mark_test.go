@@ -3,6 +3,8 @@ package mark
 import (
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 var born = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -105,4 +107,27 @@ func FuzzParseMark(f *testing.F) {
 			t.Errorf("%q does not survive its own encoding: %v", value, err)
 		}
 	})
+}
+
+// TestAConsumerThatWasJustMadeHasNotFallen: on a cluster its floor is 0 until it has
+// a leader.
+func TestAConsumerThatWasJustMadeHasNotFallen(t *testing.T) {
+	m := walked(100)
+	stream := &jetstream.StreamInfo{Created: born, State: jetstream.StreamState{FirstSeq: 1, LastSeq: 2000}}
+	for name, c := range map[string]struct {
+		start, floor uint64
+		want         standing
+	}{
+		"made behind the mark":              {1001, 0, standingFine},
+		"made behind it, and delivering":    {1001, 1500, standingFine},
+		"made long ago, its state was lost": {1, 0, standingFallen},
+		"made by somebody else, likewise":   {0, 0, standingFallen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			info := &jetstream.ConsumerInfo{AckFloor: jetstream.SequenceInfo{Stream: c.floor}, Config: jetstream.ConsumerConfig{OptStartSeq: c.start}}
+			if got := judge(&m, sightOf(stream, info)); got != c.want {
+				t.Errorf("standing %d, want %d", got, c.want)
+			}
+		})
+	}
 }

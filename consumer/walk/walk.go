@@ -140,8 +140,10 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 	if reader.CachedInfo().NumPending == 0 && !w.o.Follow {
 		return nil
 	}
+	made := time.Now()
 	for read := uint64(0); ; {
-		if err := w.page(ctx, reader, &read, give); err != nil {
+		err := w.page(ctx, reader, &read, give)
+		if err != nil && (read > 0 || !Again(ctx, made, err)) {
 			return err
 		}
 	}

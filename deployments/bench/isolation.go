@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
 // always is the sync mode in which NATS syncs every write.
@@ -139,10 +141,10 @@ type run struct {
 	g     *rig
 	grace time.Duration
 	o     outcome
-	began time.Time     // when events began to count
-	first [2]usage      // of the consumer and NATS, then
-	busy  time.Duration // the machine, then
-	early int64         // requests to failing endpoints until then
+	began time.Time        // when events began to count
+	first [2]process.Usage // of the consumer and NATS, then
+	busy  time.Duration    // the machine, then
+	early int64            // requests to failing endpoints until then
 }
 
 func (r *run) run(ctx context.Context) error {
@@ -200,14 +202,14 @@ func (r *run) mark(ctx context.Context) (err error) {
 	r.early, r.began = n.Failing, time.Now()
 	var errs [2]error
 	r.first, errs[0] = r.usages()
-	r.busy, errs[1] = machineBusy()
+	r.busy, errs[1] = process.MachineBusy()
 	return errors.Join(errs[:]...)
 }
 
-func (r *run) usages() (u [2]usage, err error) {
+func (r *run) usages() (u [2]process.Usage, err error) {
 	var errs [2]error
-	u[0], errs[0] = r.g.consumer.usage()
-	u[1], errs[1] = r.g.nats.usage()
+	u[0], errs[0] = r.g.consumer.Usage()
+	u[1], errs[1] = r.g.nats.Usage()
 	return u, errors.Join(errs[:]...)
 }
 
@@ -217,7 +219,7 @@ func (r *run) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	busy, err := machineBusy()
+	busy, err := process.MachineBusy()
 	if err != nil {
 		return err
 	}
@@ -231,7 +233,7 @@ func (r *run) measure(ctx context.Context) error {
 
 // mostLag looks at the service's lag twice a second.
 func (r *run) mostLag(ctx context.Context) (most float64) {
-	for r.service() && sleep(ctx, 500*time.Millisecond) == nil {
+	for r.service() && process.Sleep(ctx, 500*time.Millisecond) == nil {
 		if m, err := r.g.metrics(ctx); err == nil {
 			most = max(most, m["webhooks_lag_events"])
 		}
@@ -253,7 +255,7 @@ func (r *run) wait(ctx context.Context) (err error) {
 		if last >= int64(r.o.Publication.Healthy) || time.Since(changed) > r.grace || !r.g.s.Backlog && time.Since(r.began) > r.g.s.Measure+r.grace {
 			break
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := process.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -270,7 +272,7 @@ func (r *run) finish(ctx context.Context) (err error) {
 	if r.o.Metrics, err = r.g.metrics(ctx); err != nil {
 		return err
 	}
-	if err := r.g.consumer.stop(); err != nil {
+	if err := r.g.consumer.Stop(); err != nil {
 		return err
 	}
 	if r.o.Parked, err = r.g.parked(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
 // memoryCommand measures what waiting events cost.
@@ -129,7 +130,7 @@ func (m *memoryRun) settled(ctx context.Context) (footprint, error) {
 	if err := m.quiet(ctx); err != nil {
 		return footprint{}, err
 	}
-	if err := sleep(ctx, m.c.Settle); err != nil {
+	if err := process.Sleep(ctx, m.c.Settle); err != nil {
 		return footprint{}, err
 	}
 	return m.footprint()
@@ -138,14 +139,14 @@ func (m *memoryRun) settled(ctx context.Context) (footprint, error) {
 // quiet waits until the service uses less than a third of a CPU.
 func (m *memoryRun) quiet(ctx context.Context) error {
 	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); {
-		before, err := m.g.consumer.usage()
+		before, err := m.g.consumer.Usage()
 		if err != nil {
 			return err
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := process.Sleep(ctx, time.Second); err != nil {
 			return err
 		}
-		now, err := m.g.consumer.usage()
+		now, err := m.g.consumer.Usage()
 		if err != nil || now.CPU-before.CPU < 300*time.Millisecond {
 			return err
 		}
@@ -154,8 +155,8 @@ func (m *memoryRun) quiet(ctx context.Context) error {
 }
 
 func (m *memoryRun) footprint() (f footprint, err error) {
-	service, err1 := m.g.consumer.usage()
-	server, err2 := m.g.nats.usage()
+	service, err1 := m.g.consumer.Usage()
+	server, err2 := m.g.nats.Usage()
 	const mib = 1 << 20
 	return footprint{float64(service.RSS) / mib, float64(service.HWM) / mib, float64(server.RSS) / mib}, errors.Join(err1, err2)
 }
@@ -201,11 +202,11 @@ func (m *memoryRun) failed(ctx context.Context, i int, next time.Time) error {
 }
 
 func (m *memoryRun) terminated(ctx context.Context) error {
-	return m.restart(ctx, "SIGTERM", func() error { return m.g.consumer.stop() })
+	return m.restart(ctx, "SIGTERM", func() error { return m.g.consumer.Stop() })
 }
 
 func (m *memoryRun) crashed(ctx context.Context) error {
-	return m.restart(ctx, "kill -9", func() error { m.g.consumer.kill(); return nil })
+	return m.restart(ctx, "kill -9", func() error { m.g.consumer.Kill(); return nil })
 }
 
 // text is the result for people.

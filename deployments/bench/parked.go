@@ -73,7 +73,7 @@ func (g *rig) healthyInLanes(ctx context.Context) (n int, err error) {
 
 // complaints counts what the service's log warns of, by what it says.
 func (g *rig) complaints() (map[string]int, error) {
-	b, err := os.ReadFile(g.consumer.log)
+	b, err := os.ReadFile(g.consumer.Log())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil //nolint:nilnil // it has said nothing
 	}

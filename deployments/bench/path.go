@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
 // pathCommand measures the way of an event from the publisher to a 2xx.
@@ -69,7 +71,7 @@ func (g *rig) startOther(name, program string, args ...string) (err error) {
 	if err := os.WriteFile(g.path("urls.json"), b, 0o600); err != nil {
 		return err
 	}
-	g.consumer, err = start(g.dir, name, program, nil, args...)
+	g.consumer, err = process.Start(g.dir, name, program, nil, args...)
 	return err
 }
 
@@ -175,7 +177,7 @@ func (c *pathCommand) backlog(ctx context.Context, who contender, r *run, f *pat
 	if err != nil {
 		return err
 	}
-	each := func(u, v usage) float64 {
+	each := func(u, v process.Usage) float64 {
 		return float64((v.CPU - u.CPU).Microseconds()) / float64(r.o.Publication.Healthy)
 	}
 	f.Rate, f.RSS = r.o.rate(), float64(after[0].HWM)/(1<<20)
@@ -187,10 +189,10 @@ func (c *pathCommand) backlog(ctx context.Context, who contender, r *run, f *pat
 
 // all is what the consumer, NATS and the receiver have used; nothing for a consumer
 // that does not run yet.
-func (r *run) all() (u [3]usage, err error) {
-	for i, p := range []*process{r.g.consumer, r.g.nats, r.g.receiver} {
+func (r *run) all() (u [3]process.Usage, err error) {
+	for i, p := range []*process.Process{r.g.consumer, r.g.nats, r.g.receiver} {
 		if p != nil {
-			if u[i], err = p.usage(); err != nil {
+			if u[i], err = p.Usage(); err != nil {
 				return u, err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/deployments/internal/process"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -86,7 +87,7 @@ func (m *memoryRun) leasesGone(ctx context.Context) time.Time {
 		return time.Now()
 	}
 	for before := holder(ctx, kv); before != "" && holder(ctx, kv) == before; {
-		if sleep(ctx, 20*time.Millisecond) != nil {
+		if process.Sleep(ctx, 20*time.Millisecond) != nil {
 			break
 		}
 	}
@@ -120,7 +121,7 @@ func (m *memoryRun) watch(ctx context.Context, mended []int, freed time.Time, r 
 		if t.done(mended, want) {
 			break
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := process.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -133,7 +134,7 @@ func (m *memoryRun) watch(ctx context.Context, mended []int, freed time.Time, r 
 		r.Resumed = max(r.Resumed, got.First.Sub(freed).Seconds())
 		r.Drained = max(r.Drained, got.Last.Sub(freed).Seconds())
 	}
-	if err := sleep(ctx, 30*time.Second); err != nil {
+	if err := process.Sleep(ctx, 30*time.Second); err != nil {
 		return err
 	}
 	t, err := m.g.arrivals(ctx)

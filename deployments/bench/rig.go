@@ -19,6 +19,7 @@ import (
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
 // sharedSecret signs every webhook.
@@ -42,9 +43,9 @@ type rig struct {
 	dir string
 
 	url      string // of NATS
-	nats     *process
-	receiver *process
-	consumer *process // the service or the plain one
+	nats     *process.Process
+	receiver *process.Process
+	consumer *process.Process // the service or the plain one
 	at       addresses
 	admin    string // host:port, of the service
 	nc       *nats.Conn
@@ -72,9 +73,9 @@ func (g *rig) close() error {
 	if g.nc != nil {
 		g.nc.Close()
 	}
-	for _, p := range []*process{g.consumer, g.receiver, g.nats} {
+	for _, p := range []*process.Process{g.consumer, g.receiver, g.nats} {
 		if p != nil {
-			errs = append(errs, p.stop())
+			errs = append(errs, p.Stop())
 		}
 	}
 	if g.keep {
@@ -90,7 +91,7 @@ func (g *rig) path(name string) string { return filepath.Join(g.dir, name) }
 func (g *rig) program(name string) string { return filepath.Join(g.bin, name) }
 
 func (g *rig) startNATS(ctx context.Context) error {
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,15 +101,15 @@ func (g *rig) startNATS(ctx context.Context) error {
 	if err := os.WriteFile(g.path("nats.conf"), []byte(conf), 0o600); err != nil {
 		return err
 	}
-	if g.nats, err = start(g.dir, "nats-server", g.program("nats-server"), nil, "-c", g.path("nats.conf")); err != nil {
+	if g.nats, err = process.Start(g.dir, "nats-server", g.program("nats-server"), nil, "-c", g.path("nats.conf")); err != nil {
 		return err
 	}
-	err = until(ctx, 10*time.Second, func() (err error) {
+	err = process.Until(ctx, 10*time.Second, func() (err error) {
 		g.nc, err = nats.Connect(g.url)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, g.nats.lastWords())
+		return fmt.Errorf("%w: %s", err, g.nats.LastWords())
 	}
 	g.js, err = jetstream.New(g.nc)
 	return err
@@ -118,10 +119,10 @@ func (g *rig) startReceiver(ctx context.Context) (err error) {
 	if err := g.s.write(g.path("scenario.json")); err != nil {
 		return err
 	}
-	if g.receiver, err = start(g.dir, "receiver", g.program("bench"), nil, "receiver", "--scenario", g.path("scenario.json")); err != nil {
+	if g.receiver, err = process.Start(g.dir, "receiver", g.program("bench"), nil, "receiver", "--scenario", g.path("scenario.json")); err != nil {
 		return err
 	}
-	line, err := g.receiver.line(ctx)
+	line, err := g.receiver.Line(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (g *rig) startPlain(ctx context.Context) (err error) {
 	if _, err := g.js.CreateOrUpdateConsumer(ctx, eventStream, plainConfig()); err != nil {
 		return err
 	}
-	g.consumer, err = start(g.dir, "plain", g.program("bench"), nil, "plain", "--nats", g.url,
+	g.consumer, err = process.Start(g.dir, "plain", g.program("bench"), nil, "plain", "--nats", g.url,
 		"--scenario", g.path("scenario.json"), "--addresses", g.path("addresses.json"))
 	return err
 }
@@ -220,21 +221,23 @@ func inParallel(width, n int, do func(i int) error) error {
 // startService starts the service as people run it, with further flags, and waits
 // until it is ready.
 func (g *rig) startService(ctx context.Context, more ...string) error {
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return err
 	}
 	g.admin = fmt.Sprintf("127.0.0.1:%d", port)
-	if g.consumer, err = start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{"run", "--nats-url", g.url,
-		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin}, more...)...); err != nil {
+	if g.consumer, err = process.Start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{
+		"run", "--nats-url", g.url,
+		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin,
+	}, more...)...); err != nil {
 		return err
 	}
-	err = until(ctx, time.Minute, func() error {
-		_, err := get(ctx, "http://"+g.admin+"/readyz")
+	err = process.Until(ctx, time.Minute, func() error {
+		_, err := process.Get(ctx, "http://"+g.admin+"/readyz")
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, g.consumer.lastWords())
+		return fmt.Errorf("%w: %s", err, g.consumer.LastWords())
 	}
 	return nil
 }
@@ -245,12 +248,12 @@ func (g *rig) publish(ctx context.Context, warm func() error) (report publicatio
 	if g.sync == always {
 		args = append(args, "--batch")
 	}
-	p, err := start(g.dir, "publisher", g.program("bench"), nil, args...)
+	p, err := process.Start(g.dir, "publisher", g.program("bench"), nil, args...)
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	line, err := p.line(ctx)
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	line, err := p.Line(ctx)
 	if err == nil && line != measuring {
 		err = fmt.Errorf("the publisher says %q", line)
 	}
@@ -260,7 +263,7 @@ func (g *rig) publish(ctx context.Context, warm func() error) (report publicatio
 	if err := warm(); err != nil {
 		return report, err
 	}
-	if line, err = p.line(ctx); err != nil {
+	if line, err = p.Line(ctx); err != nil {
 		return report, err
 	}
 	return report, json.Unmarshal([]byte(line), &report)
@@ -268,7 +271,7 @@ func (g *rig) publish(ctx context.Context, warm func() error) (report publicatio
 
 // arrivals asks the receiver what has arrived.
 func (g *rig) arrivals(ctx context.Context) (t tally, err error) {
-	b, err := get(ctx, "http://"+g.at.Control+"/arrivals")
+	b, err := process.Get(ctx, "http://"+g.at.Control+"/arrivals")
 	if err != nil {
 		return t, err
 	}
@@ -277,7 +280,7 @@ func (g *rig) arrivals(ctx context.Context) (t tally, err error) {
 
 // count asks for as much of it as costs nothing.
 func (g *rig) count(ctx context.Context) (c count, err error) {
-	b, err := get(ctx, "http://"+g.at.Control+"/count")
+	b, err := process.Get(ctx, "http://"+g.at.Control+"/count")
 	if err != nil {
 		return c, err
 	}
@@ -290,6 +293,6 @@ func (g *rig) mend(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	_, err = answerOf(req)
+	_, err = process.Answer(req)
 	return err
 }

@@ -1,4 +1,6 @@
-package main
+// Package process starts and ends the processes of a deployment on one machine:
+// the real programs, as people run them, each with its output in a file.
+package process
 
 import (
 	"bufio"
@@ -20,23 +22,9 @@ import (
 // in hand 25 s.
 const stopTime = 40 * time.Second
 
-// programs builds the programs into a temporary folder, which is the caller's to
-// remove.
-func programs(ctx context.Context) (string, error) {
-	dir, err := os.MkdirTemp("", "bench-programs-")
-	if err != nil {
-		return "", err
-	}
-	if err := build(ctx, dir); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
-	}
-	return dir, nil
-}
-
-// build builds the programs into a folder.
-func build(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
-		"github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks", "github.com/popsee/webhooks/deployments/bench")
+// Build builds programs into a folder, by their import paths.
+func Build(ctx context.Context, dir string, programs ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build the programs: %w", err)
@@ -44,23 +32,8 @@ func build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// buildWatermill builds the program of the nested module, beside the others.
-func buildWatermill(ctx context.Context, dir string) error {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/popsee/webhooks").Output()
-	if err != nil {
-		return fmt.Errorf("find the module: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "watermill"), ".")
-	cmd.Dir = filepath.Join(strings.TrimSpace(string(root)), "deployments", "bench", "watermill")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the Watermill consumer: %w", err)
-	}
-	return nil
-}
-
-// process is one that was started here. Its error output is in a file.
-type process struct {
+// Process is one that was started here. Its error output is in a file.
+type Process struct {
 	name string
 	cmd  *exec.Cmd
 	out  *bufio.Reader
@@ -69,11 +42,12 @@ type process struct {
 	err  error         // how, then
 }
 
-// start starts a program with its error output in a file of dir.
-func start(dir, name, program string, env []string, args ...string) (*process, error) {
-	p := &process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
+// Start starts a program with its error output in a file of dir.
+func Start(dir, name, program string, env []string, args ...string) (*Process, error) {
+	p := &Process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
 	p.cmd = exec.Command(program, args...) //nolint:noctx // ended by its own stop, in order
 	p.cmd.Dir = dir
+	p.cmd.SysProcAttr = withUs()
 	p.cmd.Env = append(os.Environ(), env...)
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -98,26 +72,32 @@ func start(dir, name, program string, env []string, args ...string) (*process, e
 	return p, nil
 }
 
-// stop asks the process to end, and insists after a while.
-func (p *process) stop() error {
+// Stop asks the process to end, and insists after a while.
+func (p *Process) Stop() error {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // or it has ended
 	select {
 	case <-p.done:
 		return nil
 	case <-time.After(stopTime):
-		p.kill()
+		p.Kill()
 		return fmt.Errorf("%s had to be killed", p.name)
 	}
 }
 
-// kill ends the process as a crash does.
-func (p *process) kill() {
+// Kill ends the process as a crash does.
+func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// line reads the next line that the process prints, and fails when it ends.
-func (p *process) line(ctx context.Context) (string, error) {
+// Signal sends a signal, and does nothing when the process has ended.
+func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Line reads the next line that the process prints, and fails when it ends.
+func (p *Process) Line(ctx context.Context) (string, error) {
 	type answer struct {
 		text string
 		err  error
@@ -130,7 +110,7 @@ func (p *process) line(ctx context.Context) (string, error) {
 	select {
 	case a := <-got:
 		if errors.Is(a.err, io.EOF) {
-			return "", fmt.Errorf("%s has ended: %s", p.name, p.lastWords())
+			return "", fmt.Errorf("%s has ended: %s", p.name, p.LastWords())
 		}
 		return a.text, a.err
 	case <-ctx.Done():
@@ -138,8 +118,11 @@ func (p *process) line(ctx context.Context) (string, error) {
 	}
 }
 
-// lastWords are the last lines of its error output.
-func (p *process) lastWords() string {
+// Log is the file of its error output.
+func (p *Process) Log() string { return p.log }
+
+// LastWords are the last lines of its error output.
+func (p *Process) LastWords() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -147,16 +130,16 @@ func (p *process) lastWords() string {
 	return string(b[max(len(b)-2000, 0):])
 }
 
-// usage is what a process has used so far.
-type usage struct {
+// Usage is what a process has used so far.
+type Usage struct {
 	CPU time.Duration // user and system
 	RSS int64         // bytes
 	HWM int64         // the most it was
 }
 
-// machineBusy is how much CPU time everything on the machine has used so far,
+// MachineBusy is how much CPU time everything on the machine has used so far,
 // strangers included: a run that they have disturbed says nothing.
-func machineBusy() (time.Duration, error) {
+func MachineBusy() (time.Duration, error) {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, err
@@ -171,8 +154,8 @@ func machineBusy() (time.Duration, error) {
 // tick is the unit of the times in /proc.
 const tick = time.Second / 100
 
-// usage reads /proc.
-func (p *process) usage() (u usage, err error) {
+// Usage reads /proc.
+func (p *Process) Usage() (u Usage, err error) {
 	dir := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid))
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
@@ -211,8 +194,8 @@ func memory(status string) (rss, hwm int64, err error) {
 	return rss, hwm, nil
 }
 
-// freePort finds a port that nothing listens on now.
-func freePort(ctx context.Context) (int, error) {
+// FreePort finds a port that nothing listens on now.
+func FreePort(ctx context.Context) (int, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
@@ -220,3 +203,6 @@ func freePort(ctx context.Context) (int, error) {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
+
+// Err is how the process ended; it has, once Done is closed.
+func (p *Process) Err() error { return p.err }

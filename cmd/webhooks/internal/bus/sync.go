@@ -1,0 +1,75 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// How long one monitoring endpoint may take, and how much it may say.
+const (
+	monitorTime  = 3 * time.Second
+	monitorBytes = 1 << 20
+)
+
+// durable is what a server says of how it keeps what it has acknowledged.
+type durable struct {
+	Server string `json:"server_id"`
+	Config struct {
+		SyncAlways   bool          `json:"sync_always"`
+		SyncInterval time.Duration `json:"sync_interval"`
+	} `json:"config"`
+}
+
+// WarnOfSync says what a loss of power would do to events that NATS has
+// acknowledged. A server does not tell its clients how it syncs, its monitoring
+// endpoint does: monitors are the addresses of those, each a base URL such as
+// http://nats-0:8222. It never fails: a service that does not start for want of an
+// answer here would lose more.
+func WarnOfSync(ctx context.Context, monitors []string, log zerolog.Logger) {
+	if len(monitors) == 0 {
+		log.Info().Msg("whether NATS syncs every write cannot be seen from here; without sync_interval: always on every node a power failure loses events it has acknowledged (name the nodes' monitoring addresses with --nats-monitor to have it checked)")
+	}
+	for _, m := range monitors {
+		d, err := askSync(ctx, strings.TrimSuffix(strings.TrimSpace(m), "/")+"/jsz?config=true")
+		switch {
+		case err != nil:
+			log.Warn().Err(err).Msg("whether NATS syncs every write could not be checked")
+		case !d.Config.SyncAlways:
+			log.Warn().Str("monitor", m).Stringer("sync_interval", d.Config.SyncInterval).
+				Msg("this NATS node acknowledges events before they are on its disk: a power failure of several nodes loses those of the last sync_interval; set jetstream { sync_interval: always } on every node")
+		}
+	}
+}
+
+func askSync(ctx context.Context, url string) (d durable, err error) {
+	ctx, cancel := context.WithTimeout(ctx, monitorTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return d, fmt.Errorf("ask NATS' monitoring endpoint: %w", err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return d, fmt.Errorf("ask NATS' monitoring endpoint: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return d, fmt.Errorf("NATS' monitoring endpoint %s answered %s", url, resp.Status)
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, monitorBytes))
+	if err == nil {
+		err = json.Unmarshal(b, &d)
+	}
+	if err == nil && d.Server == "" {
+		err = fmt.Errorf("%s is no monitoring endpoint of NATS", url)
+	}
+	return d, err
+}
