@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -92,4 +93,40 @@ func ExamplePublisher_PublishAll() {
 	// Output:
 	// row 2 stays in the outbox: malformed event at byte 86: response.id is missing
 	// 2 published, 1 refused
+}
+
+// row is one line of an outbox table: written in the transaction that completes
+// the response, deleted when the stream has the event.
+type row struct {
+	response string
+	body     []byte
+}
+
+// Empty an outbox. Dying anywhere in this loop publishes a row twice at worst, and
+// the stream stores it once.
+func Example_outbox() {
+	js, stop := exampleBus()
+	defer stop()
+	pub := events.NewPublisher(js, events.PublisherOptions{})
+
+	outbox := []row{
+		{"r1", []byte(`{"event":"response.completed","timestamp":"2024-01-22T12:00:00Z","survey":{"id":"s1"},"response":{"id":"r1"}}`)},
+		{"r2", []byte(`{"event":"response.completed","timestamp":"yesterday","survey":{"id":"s1"},"response":{"id":"r2"}}`)},
+	}
+	for _, r := range outbox {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		receipt, err := pub.Publish(ctx, r.body)
+		cancel()
+		switch {
+		case errors.As(err, new(*events.BadEvent)):
+			fmt.Printf("%s: set aside, it never gets better: %v\n", r.response, err)
+		case err != nil:
+			fmt.Printf("%s: stays, the next round publishes it again: %v\n", r.response, err)
+		default:
+			fmt.Printf("%s: deleted, stored at sequence %d\n", r.response, receipt.Sequence)
+		}
+	}
+	// Output:
+	// r1: deleted, stored at sequence 1
+	// r2: set aside, it never gets better: malformed event at byte 53: timestamp is "yesterday", want RFC 3339 like 2006-01-02T15:04:05Z07:00
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/delivery"
 )
@@ -32,7 +33,7 @@ func (d *doctor) surveysEndpoint(ctx context.Context) ([]finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	ep, err := config.NewEditor(kv, showing()).Get(ctx, d.survey)
+	ep, err := config.NewEditor(kv, endpoints.Lenient()).Get(ctx, d.survey)
 	switch {
 	case errors.Is(err, config.ErrNoEndpoint):
 		return []finding{fail(about, "webhooks endpoint set "+survey+" --url https://…", "survey %s has none: nothing is owed to it", survey)}, nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -45,16 +46,10 @@ func (r rulesFlags) rules() delivery.Rules {
 	return delivery.Rules{AllowInsecure: r.AllowInsecure, Allow: r.Allow}
 }
 
-// showing are the rules for looking at endpoints: one made for development or for
-// a private network is shown as it is rather than called invalid.
-func showing() delivery.Rules {
-	return delivery.Rules{AllowInsecure: true, Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
-}
-
-// editing is an open editor for one survey.
+// editing is an open desk for one survey.
 type editing struct {
 	*session
-	*config.Editor
+	*endpoints.Desk
 	survey events.Survey
 }
 
@@ -67,12 +62,12 @@ func (t endpointTarget) edit(ctx context.Context, rules delivery.Rules) (*editin
 	if err != nil {
 		return nil, err
 	}
-	kv, err := s.bucket(ctx, s.names.Endpoints())
+	desk, err := endpoints.Open(ctx, s.js, s.names, survey, rules)
 	if err != nil {
 		s.close()
 		return nil, err
 	}
-	return &editing{session: s, Editor: config.NewEditor(kv, rules), survey: survey}, nil
+	return &editing{session: s, Desk: desk, survey: survey}, nil
 }
 
 // with opens the editor for the time of one command.
@@ -89,7 +84,7 @@ func (t endpointTarget) with(w *world, rules delivery.Rules, do func(ctx context
 
 // withCurrent is with, for commands on an endpoint that is there and valid.
 func (t endpointTarget) withCurrent(w *world, do func(ctx context.Context, e *editing, ep config.Endpoint) error) error {
-	return t.with(w, showing(), func(ctx context.Context, e *editing) error {
+	return t.with(w, endpoints.Lenient(), func(ctx context.Context, e *editing) error {
 		ep, err := e.current(ctx)
 		if err != nil {
 			return err
@@ -100,11 +95,16 @@ func (t endpointTarget) withCurrent(w *world, do func(ctx context.Context, e *ed
 
 // current reads the endpoint; one that breaks the rules can still be changed.
 func (e *editing) current(ctx context.Context) (config.Endpoint, error) {
-	ep, err := e.Get(ctx, e.survey)
+	ep, err := e.Get(ctx)
+	return ep, orCreate(e.survey, err)
+}
+
+// orCreate says how an endpoint that is not there comes to be.
+func orCreate(survey events.Survey, err error) error {
 	if errors.Is(err, config.ErrNoEndpoint) {
-		return config.Endpoint{}, withHint("create it with: webhooks endpoint set "+string(e.survey)+" --url https://…", "%w", err)
+		return withHint("create it with: webhooks endpoint set "+string(survey)+" --url https://…", "%w", err)
 	}
-	return ep, err
+	return err
 }
 
 // conflict tells a person what a lost race means.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/events"
 )
@@ -23,7 +24,7 @@ func healthLines(r health.Record, revision uint64, now time.Time) (lines []healt
 		if !r.DisabledAt(revision) {
 			name = "was disabled" // its lane's owner has not seen the change yet
 		}
-		say(name, "%s, by %s: %s", ago(r.Disabled.At, now), byWhom(r.Disabled.By), r.Disabled.Why)
+		say(name, "%s, by %s: %s", ago(r.Disabled.At, now), endpoints.ByWhom(r.Disabled.By), r.Disabled.Why)
 	}
 	if r.Failing() {
 		say("failing", "since %s, failed %s, last: %s", ago(r.Since, now), count(r.Failures, "time"), r.Reason)
@@ -51,16 +52,4 @@ func (s *session) unwell(ctx context.Context) (map[events.Survey]health.Record, 
 		found[e.Survey] = e.Record
 	}
 	return found, nil
-}
-
-// byWhom says who disabled an endpoint.
-func byWhom(by string) string {
-	switch by {
-	case health.ByEndpoint:
-		return "the endpoint itself"
-	case health.ByService:
-		return "the service"
-	default:
-		return by // a newer version's
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 )
 
@@ -27,7 +28,7 @@ func (c *endpointSet) Run(w *world) error {
 }
 
 func (c *endpointSet) set(ctx context.Context, w *world, e *editing) error {
-	ep, err := e.Get(ctx, e.survey)
+	ep, err := e.Get(ctx)
 	created := errors.Is(err, config.ErrNoEndpoint)
 	switch {
 	case created && c.URL == "":
@@ -44,7 +45,7 @@ func (c *endpointSet) set(ctx context.Context, w *world, e *editing) error {
 		return conflict(err)
 	}
 	if c.JSON {
-		return w.printJSON(viewOf(ep))
+		return w.printJSON(endpoints.ViewOf(ep))
 	}
 	w.printf("%s: responses go to %s (revision %d)\n", ep.Survey, ep.URL, ep.Revision)
 	if len(ep.Secrets) == 0 {

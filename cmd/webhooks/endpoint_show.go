@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
-	"github.com/popsee/webhooks/consumer/health"
-	"github.com/popsee/webhooks/delivery"
 )
 
 type endpointGet struct {
@@ -20,24 +19,15 @@ type endpointGet struct {
 
 // Run shows the endpoint.
 func (c *endpointGet) Run(w *world) error {
-	return c.with(w, showing(), func(ctx context.Context, e *editing) error {
-		ep, err := e.current(ctx)
-		if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
-			return err
-		}
-		v := viewOf(ep)
-		v.Invalid = reasonOf(err)
-		r, known, err := health.Look(ctx, e.js, e.names, e.survey)
+	return c.with(w, endpoints.Lenient(), func(ctx context.Context, e *editing) error {
+		v, err := e.Look(ctx)
 		if err != nil {
-			return err
-		}
-		if known {
-			v.Health = &r
+			return orCreate(e.survey, err)
 		}
 		if c.JSON {
 			return w.printJSON(v)
 		}
-		return v.print(w, time.Now())
+		return printEndpoint(w, v, time.Now())
 	})
 }
 
@@ -64,11 +54,11 @@ func (c *endpointList) Run(w *world) error {
 		return err
 	}
 	t := w.newTable("SURVEY", "STATE", "URL", "SECRETS", "CHANGED")
-	for ep, err := range config.NewEditor(kv, showing()).List(ctx) {
+	for ep, err := range config.NewEditor(kv, endpoints.Lenient()).List(ctx) {
 		if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
 			return err
 		}
-		v := viewOf(ep)
+		v := endpoints.ViewOf(ep)
 		v.Invalid = reasonOf(err)
 		if r, known := unwell[ep.Survey]; known {
 			v.Health = &r
@@ -79,7 +69,7 @@ func (c *endpointList) Run(w *world) error {
 			}
 			continue
 		}
-		t.AppendRow([]any{v.Survey, v.state(), v.URL, v.Secrets, v.Changed})
+		t.AppendRow([]any{v.Survey, v.State(), v.URL, v.Secrets, v.Changed})
 	}
 	switch {
 	case c.JSON:
@@ -91,49 +81,6 @@ func (c *endpointList) Run(w *world) error {
 	return nil
 }
 
-// endpointView is an endpoint as it is shown: everything but its secrets.
-type endpointView struct {
-	Survey        string            `json:"survey"`
-	URL           string            `json:"url"`
-	Enabled       bool              `json:"enabled"`
-	Secrets       int               `json:"secrets"` // how many
-	Headers       map[string]string `json:"headers,omitempty"`
-	MaxInFlight   int               `json:"max_in_flight,omitempty"`
-	RatePerSecond float64           `json:"rate_per_second,omitempty"`
-	Description   string            `json:"description,omitempty"`
-	Revision      uint64            `json:"revision"`
-	Changed       string            `json:"updated_at,omitempty"`
-	Insecure      bool              `json:"insecure,omitempty"` // works only where the service allows insecure endpoints
-	Invalid       string            `json:"invalid,omitempty"`  // why it cannot be used as it is
-	Health        *health.Record    `json:"health,omitempty"`   // what is wrong with it, as far as it is known here
-}
-
-func viewOf(ep config.Endpoint) endpointView {
-	v := endpointView{
-		Survey: string(ep.Survey), URL: ep.URL, Enabled: ep.Enabled, Secrets: len(ep.Secrets), MaxInFlight: ep.MaxInFlight,
-		RatePerSecond: ep.RatePerSecond, Description: ep.Description, Revision: ep.Revision, Headers: masked(ep.Headers),
-	}
-	if _, err := (delivery.Rules{}).CheckURL(ep.URL); err != nil {
-		v.Insecure = true
-	}
-	if !ep.UpdatedAt.IsZero() {
-		v.Changed = ep.UpdatedAt.UTC().Format(time.RFC3339)
-	}
-	return v
-}
-
-// masked hides the values of an owner's headers: they often authenticate.
-func masked(headers map[string]string) map[string]string {
-	if headers == nil {
-		return nil
-	}
-	names := make(map[string]string, len(headers))
-	for name := range headers {
-		names[name] = "(set)"
-	}
-	return names
-}
-
 func reasonOf(err error) string {
 	if err == nil {
 		return ""
@@ -141,29 +88,11 @@ func reasonOf(err error) string {
 	return err.Error()
 }
 
-func (v endpointView) state() string {
-	state := "disabled"
-	switch {
-	case v.Invalid != "":
-		return "invalid"
-	case v.Enabled && v.Health != nil && v.Health.DisabledAt(v.Revision):
-		state = "disabled by " + byWhom(v.Health.Disabled.By)
-	case v.Enabled && v.Health != nil && v.Health.Failing():
-		state = "enabled, failing"
-	case v.Enabled:
-		state = "enabled"
-	}
-	if v.Insecure {
-		state += ", insecure"
-	}
-	return state
-}
-
-// print shows one endpoint, a field a line.
-func (v endpointView) print(w *world, now time.Time) error {
+// printEndpoint shows one endpoint, a field a line.
+func printEndpoint(w *world, v endpoints.View, now time.Time) error {
 	for _, line := range []struct{ name, value string }{
 		{"survey", v.Survey},
-		{"state", v.state()},
+		{"state", v.State()},
 		{"url", v.URL},
 		{"secrets", strconv.Itoa(v.Secrets)},
 		{"max in flight", limit(float64(v.MaxInFlight))},

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/delivery"
-	"github.com/popsee/webhooks/events"
 )
 
 type endpointTest struct {
@@ -23,11 +22,7 @@ type endpointTest struct {
 // service uses, and tells what came back. It fails when it was not a 2xx.
 func (c *endpointTest) Run(w *world) error {
 	return c.withCurrent(w, func(ctx context.Context, e *editing, ep config.Endpoint) error {
-		target, err := c.target(ep)
-		if err != nil {
-			return err
-		}
-		a, err := c.send(ctx, e, target)
+		a, err := c.send(ctx, e, ep)
 		if err != nil {
 			return err
 		}
@@ -35,30 +30,7 @@ func (c *endpointTest) Run(w *world) error {
 	})
 }
 
-// target opens the endpoint's secrets as the service would.
-func (c *endpointTest) target(ep config.Endpoint) (*delivery.Target, error) {
-	spec := delivery.TargetSpec{Survey: ep.Survey, URL: ep.URL, Headers: ep.Headers, Revision: ep.Revision}
-	if len(ep.Secrets) > 0 {
-		keys, err := c.load()
-		if err != nil {
-			return nil, err
-		}
-		for _, sealed := range ep.Secrets {
-			secret, err := keys.Open(ep.Survey, sealed)
-			if err != nil {
-				return nil, err
-			}
-			s := delivery.SecretSpec{Secret: secret}
-			if sealed.ExpiresAt != nil {
-				s.ExpiresAt = *sealed.ExpiresAt
-			}
-			spec.Secrets = append(spec.Secrets, s)
-		}
-	}
-	return delivery.NewTarget(spec, c.rules())
-}
-
-func (c *endpointTest) send(ctx context.Context, e *editing, target *delivery.Target) (delivery.Attempt, error) {
+func (c *endpointTest) send(ctx context.Context, e *editing, ep config.Endpoint) (delivery.Attempt, error) {
 	roots, err := caBundle(c.CABundle)
 	if err != nil {
 		return delivery.Attempt{}, err
@@ -68,36 +40,13 @@ func (c *endpointTest) send(ctx context.Context, e *editing, target *delivery.Ta
 		return delivery.Attempt{}, err
 	}
 	defer client.Close()
-	event, err := testEvent(e.names, e.survey)
-	if err != nil {
-		return delivery.Attempt{}, err
-	}
-	return client.Send(ctx, target, event, delivery.Meta{Number: 1, Test: true}), nil
-}
-
-// testEvent is an event like any other but for its id, which says what it is.
-func testEvent(names events.Names, survey events.Survey) (events.Event, error) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	body, err := events.ResponseCompleted{
-		Timestamp: now, Origin: "test",
-		Survey: events.SurveyRef{ID: survey, Name: "Test event"},
-		Response: events.SurveyResponse{
-			ID: "test_" + rand.Text(), Answers: []events.Answer{{QuestionID: "q1", Value: "This is a test."}}, CompletedAt: now,
-		},
-	}.Encode()
-	if err != nil {
-		return events.Event{}, err
-	}
-	return names.Decode(names.Subject(survey), nil, body)
+	return endpoints.Trial{Rules: c.rules(), Client: client, Keys: c.load}.Send(ctx, e.names, ep)
 }
 
 // tell says what came back, and what it means.
 func (c *endpointTest) tell(w *world, ep config.Endpoint, a delivery.Attempt) error {
 	if c.JSON {
-		if err := w.printJSON(attemptView{
-			Event: a.EventID, Host: a.Host, Status: a.Status, Verdict: a.Verdict.String(), Reason: string(a.Reason),
-			Seconds: a.Took.Seconds(), Detail: a.Detail, Body: a.Snippet,
-		}); err != nil {
+		if err := w.printJSON(endpoints.ViewOfAttempt(a)); err != nil {
 			return err
 		}
 	} else {
@@ -115,18 +64,6 @@ func (c *endpointTest) tell(w *world, ep config.Endpoint, a delivery.Attempt) er
 		w.printf("accepted: it works\n")
 	}
 	return nil
-}
-
-// attemptView is an attempt as a command prints it.
-type attemptView struct {
-	Event   string  `json:"event"`
-	Host    string  `json:"host"`
-	Status  int     `json:"status,omitempty"`
-	Verdict string  `json:"verdict"`
-	Reason  string  `json:"reason"`
-	Seconds float64 `json:"seconds"`
-	Detail  string  `json:"detail,omitempty"`
-	Body    string  `json:"body,omitempty"`
 }
 
 // answerOf describes an attempt's end on one line.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
@@ -48,7 +49,7 @@ func newHandBack(ctx context.Context, s *session, maxBytes int) (*handBack, erro
 		return nil, fmt.Errorf("look at stream %s: %w", s.names.Stream(), err)
 	}
 	return &handBack{
-		session: s, editor: config.NewEditor(kv, showing()), maxBytes: maxBytes, since: stream.CachedInfo().Created,
+		session: s, editor: config.NewEditor(kv, endpoints.Lenient()), maxBytes: maxBytes, since: stream.CachedInfo().Created,
 		known: map[events.Survey]func() error{},
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/events"
 )
@@ -100,7 +101,7 @@ func everyEndpoint(w *world, c connection, doing string, do func(*config.Editor,
 	if err != nil {
 		return err
 	}
-	editor := config.NewEditor(kv, showing())
+	editor := config.NewEditor(kv, endpoints.Lenient())
 	bar := w.newProgress(doing)
 	defer bar.end()
 	status, err := kv.Status(w.ctx)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
@@ -162,7 +163,7 @@ func (s *session) lookUp(ctx context.Context, rows []laneRow) error {
 	if err != nil {
 		return err
 	}
-	editor := config.NewEditor(kv, showing())
+	editor := config.NewEditor(kv, endpoints.Lenient())
 	for i := range rows {
 		row := &rows[i]
 		if row.State != laneDraining && row.State != laneProbing {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/consumer/walk"
@@ -104,19 +105,19 @@ func (s *session) ends(w *world, v *rehearsal, counts map[events.Survey]uint64) 
 		return err
 	}
 	at := map[events.Survey]surveyRehearsal{}
-	for ep, err := range config.NewEditor(kv, showing()).List(w.ctx) {
+	for ep, err := range config.NewEditor(kv, endpoints.Lenient()).List(w.ctx) {
 		if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
 			return err
 		}
 		if counts[ep.Survey] == 0 {
 			continue
 		}
-		view := viewOf(ep)
+		view := endpoints.ViewOf(ep)
 		view.Invalid = reasonOf(err)
 		if r, known := unwell[ep.Survey]; known {
 			view.Health = &r
 		}
-		at[ep.Survey] = surveyRehearsal{Survey: ep.Survey, Host: hostOf(ep.URL), State: view.state()}
+		at[ep.Survey] = surveyRehearsal{Survey: ep.Survey, Host: hostOf(ep.URL), State: view.State()}
 	}
 	for survey, n := range counts {
 		row, connected := at[survey]

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
@@ -130,7 +131,7 @@ func (s *session) connected(w *world, surveys []events.Survey) error {
 	if err != nil {
 		return err
 	}
-	editor := config.NewEditor(kv, showing())
+	editor := config.NewEditor(kv, endpoints.Lenient())
 	for _, survey := range surveys {
 		_, err := editor.Get(ctx, survey)
 		switch {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/events"
@@ -66,7 +67,7 @@ func (s resting) endpointAt(t *testing.T, survey events.Survey, enabled bool) co
 	t.Helper()
 	kv, err := s.bucket(t.Context(), s.names.Endpoints())
 	must(t, err)
-	ep, err := config.NewEditor(kv, showing()).Put(t.Context(), config.Endpoint{Survey: survey, URL: "https://example.com/hook", Enabled: enabled})
+	ep, err := config.NewEditor(kv, endpoints.Lenient()).Put(t.Context(), config.Endpoint{Survey: survey, URL: "https://example.com/hook", Enabled: enabled})
 	must(t, err)
 	return ep
 }

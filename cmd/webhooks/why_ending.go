@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/delivery"
@@ -140,7 +141,7 @@ func (f *facts) obstructed(e *ending) bool {
 		e.Next = "it is sent when the endpoint is mended"
 		e.Commands = []string{"webhooks endpoint get " + survey}
 	case givenUp:
-		e.Now += fmt.Sprintf(": its endpoint is disabled since %s by %s: %s", ago(f.health.Disabled.At, f.now), byWhom(f.health.Disabled.By), f.health.Disabled.Why)
+		e.Now += fmt.Sprintf(": its endpoint is disabled since %s by %s: %s", ago(f.health.Disabled.At, f.now), endpoints.ByWhom(f.health.Disabled.By), f.health.Disabled.Why)
 		e.Next = "it is sent when the endpoint is enabled"
 		e.Commands = []string{"webhooks endpoint enable " + survey}
 	case noObstacle:

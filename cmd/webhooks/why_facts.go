@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -207,7 +208,7 @@ func (s *session) lookAtEndpoint(ctx context.Context, f *facts) error {
 	if f.health, _, err = health.Look(ctx, s.js, s.names, f.survey); err != nil {
 		return err
 	}
-	ep, err := config.NewEditor(kv, showing()).Get(ctx, f.survey)
+	ep, err := config.NewEditor(kv, endpoints.Lenient()).Get(ctx, f.survey)
 	switch {
 	case errors.Is(err, config.ErrNoEndpoint):
 		f.obstacle = noEndpoint

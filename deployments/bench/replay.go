@@ -14,6 +14,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
 // What is asked of a replay.
@@ -179,9 +180,9 @@ func (g *rig) arrived(ctx context.Context, n int) error {
 		case got.Healthy != last:
 			last, changed = got.Healthy, time.Now()
 		case time.Since(changed) > 30*time.Second:
-			return fmt.Errorf("%d of %d events came, and then none for 30 s: %s", last, n, g.consumer.lastWords())
+			return fmt.Errorf("%d of %d events came, and then none for 30 s: %s", last, n, g.consumer.LastWords())
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := process.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -189,7 +190,7 @@ func (g *rig) arrived(ctx context.Context, n int) error {
 
 // settled waits until the live consumer has heard of everything's end.
 func (g *rig) settled(ctx context.Context) error {
-	return until(ctx, time.Minute, func() error {
+	return process.Until(ctx, time.Minute, func() error {
 		live, err := g.js.Consumer(ctx, eventStream, layout.Layout{}.Names.Consumer())
 		if err != nil {
 			return err
@@ -233,9 +234,9 @@ func (g *rig) replayEnded(ctx context.Context, id string) (r replay.Record, err 
 			sum, changed = n, time.Now()
 		}
 		if time.Since(changed) > time.Minute {
-			return r, fmt.Errorf("the replay stands still: %+v: %s", r, g.consumer.lastWords())
+			return r, fmt.Errorf("the replay stands still: %+v: %s", r, g.consumer.LastWords())
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := process.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return r, err
 		}
 	}

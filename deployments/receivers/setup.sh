@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
 # Installs what the tests need and is missing: PHP, Ruby, Node.js with npm and
-# Python 3, systemd for its unit, as Debian packages (needs root), and the package
-# that seals secrets in Node.js. Does nothing when all are there. What cannot be installed is listed as NOT RUN, and the exit
+# Python 3, systemd for its unit, as Debian packages (needs root), and the packages
+# that the Node.js programs need. Does nothing when all are there. What cannot be installed is listed as NOT RUN, and the exit
 # is 1: the tests never skip quietly.
 set -u
 
 # command:package
 wanted=(php:php-cli ruby:ruby node:nodejs npm:npm python3:python3 systemd-analyze:systemd)
-sealing="$(dirname "$0")/../sealing/node"
+here="$(dirname "$0")"
+# folder:package that is there when the folder's packages are installed
+modules=("$here/../sealing/node:@hpke/core" "$here/../publishing/node:@asyncapi/parser")
+
+absent() { [ ! -d "${1%%:*}/node_modules/${1##*:}" ]; }
+lacking=0
+for module in "${modules[@]}"; do
+  absent "$module" && lacking=1
+done
 
 missing=()
 for pair in "${wanted[@]}"; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
 done
-[ ${#missing[@]} -eq 0 ] && [ -d "$sealing/node_modules/@hpke/core" ] && exit 0
+[ ${#missing[@]} -eq 0 ] && [ $lacking -eq 0 ] && exit 0
 
 [ ${#missing[@]} -eq 0 ] || echo "set-up: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
@@ -35,8 +43,10 @@ for pair in "${wanted[@]}"; do
     failed=1
   fi
 done
-if [ ! -d "$sealing/node_modules/@hpke/core" ] && ! npm ci --silent --prefix "$sealing" >/dev/null 2>&1; then
-  echo "NOT RUN: sealing from Node.js, because npm could not install @hpke/core"
-  failed=1
-fi
+for module in "${modules[@]}"; do
+  if absent "$module" && ! npm ci --silent --ignore-scripts --prefix "${module%%:*}" >/dev/null 2>&1; then
+    echo "NOT RUN: what needs ${module##*:} in Node.js, because npm could not install it"
+    failed=1
+  fi
+done
 exit $failed
