@@ -225,8 +225,10 @@ func (g *rig) startService(ctx context.Context, more ...string) error {
 		return err
 	}
 	g.admin = fmt.Sprintf("127.0.0.1:%d", port)
-	if g.consumer, err = start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{"run", "--nats-url", g.url,
-		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin}, more...)...); err != nil {
+	if g.consumer, err = start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{
+		"run", "--nats-url", g.url,
+		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin,
+	}, more...)...); err != nil {
 		return err
 	}
 	err = until(ctx, time.Minute, func() error {
