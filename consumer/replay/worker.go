@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	askTime    = 5 * time.Second        // one question to NATS
-	pullTime   = time.Second            // one pull stays open so long, and a stop may wait for it
-	pullAgain  = 250 * time.Millisecond // after a pull that could not be made, or was not to be
-	beyondPull = 16                     // asked for once the job's end is reached: what others had in hand may come again
+	askTime     = 5 * time.Second        // one question to NATS
+	pullTime    = time.Second            // one pull stays open so long, and a stop may wait for it
+	pullAgain   = 250 * time.Millisecond // after a pull that could not be made, or was not to be
+	settleTries = 4                      // looks at a paused job, a quarter of a second apart
+	beyondPull  = 16                     // asked for once the job's end is reached: what others had in hand may come again
 )
 
 // worker is one job in the hands of this replica.
@@ -287,6 +288,19 @@ func (p *progress) leave(survey events.Survey, seq uint64) {
 	}
 }
 
+// seeSettled looks at what stands on the bus, of a paused job when the server has
+// taken in the last acknowledgements, or a second has not been enough for that.
+func (w *worker) seeSettled(ctx context.Context) (s sight, err error) {
+	for range settleTries {
+		s, err = w.see(ctx)
+		if err != nil || w.job.Load().State != Paused || s.cursor == nil || s.cursor.inHand == 0 {
+			break
+		}
+		wait.For(ctx, pullAgain)
+	}
+	return s, err
+}
+
 // leave writes what is still to be said of the job, how far it has come included:
 // a paused one may be resumed when its consumer is forgotten. It removes the consumer
 // of one that has ended; should that fail, the server does so after a day.
@@ -294,7 +308,7 @@ func (w *worker) leave(work context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(work), askTime)
 	defer cancel()
 	p := progress{}
-	if s, err := w.see(ctx); err == nil && w.job.Load().StreamCreated.Equal(s.created) {
+	if s, err := w.seeSettled(ctx); err == nil && w.job.Load().StreamCreated.Equal(s.created) {
 		p = w.progressAt(s)
 	}
 	if job, err := w.write(ctx, p, func(*Record) {}); err != nil || !job.State.Ended() {
