@@ -84,6 +84,8 @@ func (o Options) slots() int {
 	return o.Slots
 }
 
+func (o Options) pullExpires() time.Duration { return orDuration(o.PullExpires, time.Second) }
+
 func (o Options) maxBytes() int {
 	if o.MaxBytes == 0 {
 		return events.MaxBytes
@@ -228,13 +230,22 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	c.health = board
 	c.owner = lanes.New(c.js, fromLanes{c}, lanes.Options{
 		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, MaxEvent: c.o.maxBytes(), Log: c.o.Log,
-		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter,
+		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter, Revision: c.revision,
 		Buried: func(survey events.Survey, seq uint64) {
 			c.metrics.buried.Inc()
 			c.o.History.Settled(deliverylog.KindDead, survey, seq)
 		},
 	})
 	return nil
+}
+
+// revision is the one of an endpoint as it is now; 0 when that cannot be known.
+func (c *Consumer) revision(ctx context.Context, survey events.Survey) uint64 {
+	_, limits, err := c.endpoints.Target(ctx, survey)
+	if err != nil {
+		return 0
+	}
+	return limits.Revision
 }
 
 // openTime bounds reading the health of endpoints at the start.

@@ -52,7 +52,7 @@ func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, erro
 	if err != nil {
 		return nil, err
 	}
-	batch, err := cons.Fetch(n, jetstream.FetchMaxWait(orDuration(c.o.PullExpires, time.Second)))
+	batch, err := cons.Fetch(n, jetstream.FetchMaxWait(c.o.pullExpires()))
 	if err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
@@ -73,7 +73,7 @@ func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBat
 		got++
 		c.handlers.Go(func() {
 			defer c.slots.give(1)
-			if lapsed(asked, time.Now(), c.o.Layout.Wait()) {
+			if lapsed(asked.Add(c.o.pullExpires()), time.Now(), c.o.Layout.Wait()) {
 				c.metrics.settled[outcomeLeft].Inc()
 				return
 			}
@@ -94,7 +94,8 @@ func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBat
 // lapsed says that a message of a pull may have been given to another replica
 // already: this process stood still, stopped or starved, with the message in its
 // socket. Whether it was or not, it comes again; sending it now would send it twice.
-func lapsed(asked, now time.Time, ackWait time.Duration) bool { return now.Sub(asked) >= ackWait }
+// ended is when the pull had ended, and so the latest that the server sent it.
+func lapsed(ended, now time.Time, ackWait time.Duration) bool { return now.Sub(ended) >= ackWait }
 
 // pullFailed looks at the mark, which finds out what became of the consumer.
 // The pause before the slots are given back keeps a missing consumer from

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
+)
+
+// What is asked of the service after each fault.
+const (
+	resumeWithin = 15 * time.Second // of the quorum, until something new is delivered
+	stuckAfter   = 60 * time.Second // nothing that can be delivered waits for so long
+	quorumWithin = 60 * time.Second // NATS' own affair; then the suite has failed
+)
+
+// check is what was found after one fault.
+type check struct {
+	Quorum  time.Duration // from the fault's end until an event was acknowledged
+	Resumed time.Duration // from there until a new one was delivered
+	Settled time.Duration // and until all that was published before was delivered or elsewhere
+	Verdict verdict
+	Again   int // duplicates since the check before
+	Allowed int // of them
+	Wrong   []string
+}
+
+func (c *check) complain(format string, args ...any) {
+	c.Wrong = append(c.Wrong, fmt.Sprintf(format, args...))
+}
+
+// before is what had been counted when a fault began.
+type before struct {
+	began   time.Time
+	totals  totals
+	allowed int
+}
+
+// check waits until the deployment has recovered, and finds a place for every
+// event.
+func (d *deployment) check(ctx context.Context, f fault, b before) (*check, error) {
+	c := &check{}
+	ended := time.Now()
+	if err := poll(ctx, quorumWithin, func() error { return unless(d.ledger.lastAck().After(ended), "nothing is acknowledged") }); err != nil {
+		return c, fmt.Errorf("after %s: %w", quorumWithin, err)
+	}
+	quorum := time.Now()
+	c.Quorum = quorum.Sub(ended)
+	_ = poll(ctx, stuckAfter, func() error {
+		return unless(!d.ledger.firstDelivered(quorum).IsZero(), "nothing is delivered")
+	})
+	if c.Resumed = time.Since(quorum); c.Resumed > resumeWithin {
+		c.complain("delivery resumed %s after the quorum", c.Resumed.Round(time.Second))
+	}
+	if f.headless {
+		d.allowed += d.ledger.answered(b.began)
+	}
+	if err := poll(ctx, stuckAfter-c.Resumed, func() error { return d.settled(ctx, quorum) }); err != nil {
+		c.complain("stuck for a minute: %v", err)
+	}
+	c.Settled = time.Since(quorum)
+	if err := d.account(ctx, c, quorum); err != nil {
+		return c, err
+	}
+	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.allowed-b.allowed
+	if d.ledger.totals().Again > d.allowed {
+		c.complain("%d duplicates in all, %d could be explained", d.ledger.totals().Again, d.allowed)
+	}
+	return c, ctx.Err()
+}
+
+func unless(ok bool, text string) error {
+	if ok {
+		return nil
+	}
+	return errors.New(text)
+}
+
+// settled says what of the events acknowledged until a moment still waits that
+// should not: those of healthy endpoints, and whatever the live consumer has in
+// hand.
+func (d *deployment) settled(ctx context.Context, until time.Time) error {
+	last, waiting := uint64(0), 0
+	for _, e := range d.ledger.known(until) {
+		last = max(last, e.seq)
+		if kindOf(e.survey) == steady && e.accepted == 0 && !d.isTaken(e) {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		return fmt.Errorf("%d events of healthy endpoints", waiting)
+	}
+	floor, _, err := d.floor(ctx)
+	if err == nil && floor < last {
+		err = fmt.Errorf("the live consumer stands at %d of %d", floor, last)
+	}
+	return err
+}
+
+func (d *deployment) isTaken(e event) bool {
+	return slices.ContainsFunc(d.taken, func(s span) bool { return s.holds(e) })
+}
+
+// foundWithin is how long an event is looked for that is not where it was a moment
+// ago: it may be on its way, and NATS may be busy.
+const foundWithin = 20 * time.Second
+
+func (d *deployment) account(ctx context.Context, c *check, until time.Time) error {
+	var w whereabouts
+	err := poll(ctx, stuckAfter, func() (err error) {
+		w, err = d.whereabouts(ctx)
+		return err
+	})
+	for deadline := time.Now().Add(foundWithin); err == nil; {
+		c.Verdict = judge(d.ledger.known(until), w, d.taken)
+		if len(c.Verdict.Lost) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			c.complain("%d events lost: %v", len(c.Verdict.Lost), d.describe(c.Verdict.Lost))
+			return nil
+		}
+		if err = process.Sleep(ctx, time.Second); err == nil {
+			w, err = d.whereabouts(ctx)
+		}
+	}
+	return err
+}
+
+// describe tells of a few events what is known.
+func (d *deployment) describe(lost []int) (told []string) {
+	d.ledger.mu.Lock()
+	defer d.ledger.mu.Unlock()
+	for _, i := range lost[:min(len(lost), 10)] {
+		e := d.ledger.events[i]
+		told = append(told, fmt.Sprintf("%s (%s, sequence %d, acknowledged %s)", d.ledger.id(i), surveyID(e.survey), e.seq, e.acked.Format("15:04:05.000")))
+	}
+	return told
+}

@@ -1,0 +1,62 @@
+// Command faults breaks a real deployment in every way there is, and finds a place
+// for every event afterwards. Everything runs on one machine: three nats-servers
+// that replicate every stream and sync every write, three processes of the service,
+// each a process of its own, and in this one whoever publishes, whoever receives,
+// and the wires between them.
+//
+//	publisher ──► node0 ═══ node1 ═══ node2      ═══ links that can be cut
+//	                ║          ║        ║
+//	            replica0   replica1  replica2 ──► receiver (TLS)
+//
+//	go run ./deployments/faults                          about eight minutes
+//	go run ./deployments/faults --only 'kill -9' --seed 7
+//	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
+//
+// It starts every program itself, ends those and no others, and removes its folder.
+// Should it be killed, the kernel ends what it started.
+//
+// # What is asked
+//
+// Three in ten endpoints fail at any moment: they answer 500, 503 or 410, or not at
+// all; most of them recover with the next fault, so that lanes drain while things
+// break. After each fault every event whose publication was acknowledged must have
+// a place:
+//
+//	delivered    the receiver gave it a 2xx
+//	waiting      it stands in its survey's lane
+//	owed         it stands in the event stream, and the record of its endpoint promises it
+//	dead         it is a dead letter
+//	no webhook   its survey has none, and the live consumer has let it go
+//	live         it is above the live consumer's floor; it may be so for a minute at most
+//	taken        the fault itself destroyed it: see below
+//
+// Anything else is lost, and there may be none. In the end every endpoint works, and
+// all must be delivered.
+//
+// A fault may make as many duplicates as it exposed events: requests that had no
+// answer in that moment, and 2xx given in the 300 ms before, whose acknowledgement
+// may still have been on its way. Where a node is broken it is besides every 2xx
+// given until somebody leads the live consumer again: their acknowledgements go to
+// nobody. A fault that takes the server's own memory, which
+// no honest fault does, may repeat more: all above the mark when the consumer is
+// deleted. The sum over all faults so far bounds the duplicates so far, because a message
+// comes again up to AckWait after a fault. A stop that was asked for makes none.
+//
+// New events are delivered 15 s after NATS acknowledges events again, and within a
+// minute everything before is delivered or has its place.
+//
+// A purge destroys what was not settled. Those events are not counted as lost, if
+// nobody has them; the service must say that they are gone.
+//
+// # What is where
+//
+//	ledger       what was published, acknowledged, and delivered
+//	surveys      which endpoints there are, and how each behaves
+//	publisher  receiver  replica  cluster  link   the parts
+//	deployment   all of them together
+//	whereabouts  where on the bus an event stands
+//	judge        what became of each: pure
+//	check        what is asked after a fault
+//	faults  pauses  destroy  rolling   the faults
+//	suite  table   one run, and how it is written down
+package main

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ledger is the truth that the service is held to: what was published and
+// acknowledged, and what was answered with a 2xx. It is safe for concurrent use.
+type ledger struct {
+	name string // of the deployment: the ids of its events begin with it
+
+	mu      sync.Mutex // guards what follows
+	events  []event
+	answers []time.Time // when each 2xx was given
+	again   int         // 2xx for an event that had had one
+	refused int         // publications nobody acknowledged
+	running int         // requests that have no answer yet
+}
+
+// event is one that was published.
+type event struct {
+	survey   int
+	seq      uint64    // in the event stream; 0: not acknowledged
+	acked    time.Time // when
+	accepted int       // 2xx it was given
+	first    time.Time // when it got the first
+}
+
+func (l *ledger) id(i int) string { return l.name + "-" + strconv.Itoa(i) }
+
+// index reads an event's number from its id; false says that it is another
+// deployment's.
+func (l *ledger) index(id string) (int, bool) {
+	digits, ours := strings.CutPrefix(id, l.name+"-")
+	i, err := strconv.Atoi(digits)
+	return i, ours && err == nil
+}
+
+// next makes an event that is about to be published.
+func (l *ledger) next(survey int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, event{survey: survey})
+	return len(l.events) - 1
+}
+
+func (l *ledger) acked(i int, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events[i].seq, l.events[i].acked = seq, time.Now()
+}
+
+func (l *ledger) notAcked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused++
+}
+
+// begin notes a request that has come, and returns how to note its end.
+func (l *ledger) begin() (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.running--
+	}
+}
+
+// accept notes a 2xx.
+func (l *ledger) accept(id string) error {
+	i, ours := l.index(id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !ours || i >= len(l.events) {
+		return fmt.Errorf("nobody published an event %q", id)
+	}
+	e, now := &l.events[i], time.Now()
+	e.accepted++
+	l.answers = append(l.answers, now)
+	if e.accepted > 1 {
+		l.again++
+		return nil
+	}
+	e.first = now
+	return nil
+}
+
+// behind is how far behind a 2xx its acknowledgement may be, everything on the
+// way included: a killed process takes those of so long with it.
+const behind = 300 * time.Millisecond
+
+// exposed is how many events a fault at this moment may have delivered twice: the
+// requests without an answer, and those answered a moment ago, whose
+// acknowledgement may still be on its way.
+func (l *ledger) exposed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running + l.answeredSince(time.Now().Add(-behind))
+}
+
+// answeredSince counts the 2xx given since a moment; mu is held.
+func (l *ledger) answeredSince(t time.Time) int {
+	n := 0
+	for i := len(l.answers) - 1; i >= 0 && l.answers[i].After(t); i-- {
+		n++
+	}
+	return n
+}
+
+// answered counts the 2xx given since a moment.
+func (l *ledger) answered(since time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answeredSince(since)
+}
+
+// totals are what was counted so far.
+type totals struct {
+	Published, Acked, Refused, Delivered, Again int
+}
+
+func (l *ledger) totals() totals {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := totals{Published: len(l.events), Refused: l.refused, Again: l.again}
+	for i := range l.events {
+		if l.events[i].seq != 0 {
+			t.Acked++
+		}
+		if l.events[i].accepted > 0 {
+			t.Delivered++
+		}
+	}
+	return t
+}
+
+// known is a copy of every event acknowledged until a moment, by its number.
+func (l *ledger) known(until time.Time) map[int]event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := map[int]event{}
+	for i, e := range l.events {
+		if e.seq != 0 && !e.acked.After(until) {
+			m[i] = e
+		}
+	}
+	return m
+}
+
+// lastAck is when an event was acknowledged last, of those published lately.
+func (l *ledger) lastAck() (last time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.events) - 1; i >= max(len(l.events)-10_000, 0); i-- {
+		if l.events[i].acked.After(last) {
+			last = l.events[i].acked
+		}
+	}
+	return last
+}
+
+// firstDelivered is when an event of a healthy endpoint, acknowledged after a
+// moment, had its first 2xx; zero: none had yet.
+func (l *ledger) firstDelivered(after time.Time) (first time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events[max(len(l.events)-10_000, 0):] {
+		if kindOf(e.survey) == steady && e.acked.After(after) && !e.first.IsZero() && (first.IsZero() || e.first.Before(first)) {
+			first = e.first
+		}
+	}
+	return first
+}

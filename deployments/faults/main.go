@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// command is the whole command line.
+type command struct {
+	Seed     int64         `help:"Of everything that is left to chance; 0 means another one each time. It is printed."`
+	Rate     int           `default:"300" help:"Events published each second."`
+	Kills    int           `default:"50" help:"Replicas killed in the storms."`
+	Rounds   int           `default:"1" help:"How often every fault comes."`
+	Only     []string      `help:"Only the faults whose names hold one of these."`
+	Limit    time.Duration `default:"14m" help:"When it stops, whatever has happened."`
+	Keep     bool          `help:"Keep the folders, to read the logs."`
+	Markdown string        `type:"path" placeholder:"FILE" help:"Also write the table there."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c command
+	kong.Parse(&c, kong.Name("faults"), kong.Description("Breaks a real deployment on this machine in every way there is, and counts what was lost; see deployments/benchmarks.md."))
+	if err := c.Run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}

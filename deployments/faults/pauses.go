@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
+)
+
+// How long something stands still or is cut off: longer than AckWait, so that what
+// it had in hand is given to others before it goes on.
+const (
+	leastPause = 12 * time.Second
+	mostPause  = 18 * time.Second
+	cutFor     = 15 * time.Second
+)
+
+// pauseReplica stops a replica as a stalled machine does: when it goes on, what it
+// had in hand has been delivered by others.
+func (s *suite) pauseReplica(ctx context.Context) error {
+	r := s.replicas[s.rng.IntN(len(s.replicas))]
+	return s.during(ctx, s.between(leastPause, mostPause), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
+}
+
+func (s *suite) pauseReplicas(ctx context.Context) error {
+	for _, r := range s.replicas {
+		err := s.during(ctx, s.between(time.Second, 5*time.Second), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *suite) pauseLeader(ctx context.Context) error {
+	i, err := s.leader(ctx)
+	if err != nil {
+		return err
+	}
+	n := s.cluster.nodes[i]
+	return s.during(ctx, s.between(leastPause, mostPause), func() { n.process.Signal(syscall.SIGSTOP) }, func() { n.process.Signal(syscall.SIGCONT) })
+}
+
+func (s *suite) cutReplica(ctx context.Context) error {
+	r := s.replicas[s.rng.IntN(len(s.replicas))]
+	return s.during(ctx, cutFor, func() { r.cutOff(true) }, func() { r.cutOff(false) })
+}
+
+func (s *suite) cutLeader(ctx context.Context) error {
+	i, err := s.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return s.during(ctx, cutFor, func() { s.cluster.isolate(i, true) }, func() { s.cluster.isolate(i, false) })
+}
+
+// during breaks something for a while, and always mends it.
+func (s *suite) during(ctx context.Context, d time.Duration, breaks, mends func()) error {
+	s.fault()
+	breaks()
+	defer mends()
+	return process.Sleep(ctx, d)
+}

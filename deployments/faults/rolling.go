@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// leaveWithin is how long a node may take to end by itself: in lame duck mode it
+// sends its clients away one by one.
+const leaveWithin = 60 * time.Second
+
+// rollAll restarts every replica and every node, as an upgrade does: the first node
+// leaves as a lame duck, the others at once.
+func (s *suite) rollAll(ctx context.Context) error {
+	if err := s.rollReplicas(ctx); err != nil {
+		return err
+	}
+	for i := range s.cluster.nodes {
+		how := syscall.SIGTERM
+		if i == 0 {
+			how = syscall.SIGUSR2
+		}
+		if err := s.rollNode(ctx, i, how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *suite) rollNode(ctx context.Context, i int, how syscall.Signal) error {
+	n := s.cluster.nodes[i]
+	s.fault()
+	n.process.Signal(how)
+	select {
+	case <-n.process.Done():
+	case <-time.After(leaveWithin):
+		return fmt.Errorf("%s did not end within %s", n.name, leaveWithin)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.cluster.start(i); err != nil {
+		return err
+	}
+	return poll(ctx, leaveWithin, func() error { return s.current(ctx) })
+}
+
+// current says whether every node has what the others have, so that the next one
+// may go.
+func (s *suite) current(ctx context.Context) error {
+	for _, name := range []string{names.Stream(), names.Lanes()} {
+		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
+		stream, err := s.js.Stream(asking, name)
+		cancel()
+		if err != nil {
+			return err
+		}
+		for _, p := range stream.CachedInfo().Cluster.Replicas {
+			if !p.Current {
+				return fmt.Errorf("%s is behind with %s", p.Name, name)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
+)
+
+// suite is one run.
+type suite struct {
+	command
+	tools tools
+	*deployment
+
+	rng  *rand.Rand
+	rows []row
+}
+
+// Run builds the programs, breaks what they make, and prints the table.
+func (c command) Run(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not done after %s (--limit)", c.Limit))
+	defer cancel()
+	if c.Seed == 0 {
+		c.Seed = time.Now().UnixNano() % 1_000_000
+	}
+	fmt.Fprintf(os.Stderr, "seed %d\n", c.Seed)
+	dir, err := os.MkdirTemp("", "faults-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if c.Keep {
+			fmt.Fprintln(os.Stderr, "kept:", dir)
+			return
+		}
+		err = errors.Join(err, os.RemoveAll(dir))
+	}()
+	t := tools{bin: dir, dir: dir, store: int64(c.Rounds) * storeOfARound}
+	if err := process.Build(ctx, t.bin, "github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks"); err != nil {
+		return err
+	}
+	s := &suite{command: c, tools: t, rng: rand.New(rand.NewPCG(uint64(c.Seed), 2))} //nolint:gosec // chance that can be repeated
+	err = s.all(ctx)
+	return errors.Join(err, context.Cause(ctx), s.report())
+}
+
+// all breaks a cluster, and then a single machine.
+func (s *suite) all(ctx context.Context) error {
+	many, single := &ledger{name: "c"}, &ledger{name: "e"}
+	s.tools.receiver = newReceiver(many, single)
+	defer s.tools.receiver.close()
+	err := s.under(ctx, "cluster", many, openClustered, clustered(s.Kills))
+	return errors.Join(err, s.under(ctx, "embedded", single, openEmbedded, embedded()))
+}
+
+// under opens a deployment, puts it under load, and breaks it.
+func (s *suite) under(ctx context.Context, where string, l *ledger, open func(context.Context, tools, *ledger) (*deployment, error), faults []fault) error {
+	faults = slices.DeleteFunc(faults, func(f fault) bool { return !s.wanted(f.name) })
+	if len(faults) == 0 || ctx.Err() != nil {
+		return nil
+	}
+	s.tools.receiver.mended.Store(false)
+	d, err := open(ctx, s.tools, l)
+	defer d.close()
+	if err != nil {
+		return fmt.Errorf("open the %s deployment: %w", where, err)
+	}
+	s.deployment = d
+	d.publisher = startPublisher(ctx, d.js, l, s.Rate, s.Seed)
+	if err := process.Sleep(ctx, 5*time.Second); err != nil {
+		return err
+	}
+	for range s.Rounds {
+		for _, f := range faults {
+			if err := s.one(ctx, where, f); err != nil {
+				return fmt.Errorf("%s: %s: %w", where, f.name, err)
+			}
+		}
+	}
+	return s.heal(ctx, where)
+}
+
+func (s *suite) wanted(name string) bool {
+	return len(s.Only) == 0 || slices.ContainsFunc(s.Only, func(o string) bool { return strings.Contains(name, o) })
+}
+
+// lead is how long the endpoints that have just been mended get what waited for
+// them, before something is broken.
+const lead = time.Second
+
+// one breaks something and checks. Half of the flapping endpoints recover before
+// it, so that lanes drain meanwhile, and the other half begins to fail.
+func (s *suite) one(ctx context.Context, where string, f fault) error {
+	s.receiver.turn.Add(1)
+	if err := process.Sleep(ctx, lead); err != nil {
+		return err
+	}
+	b := before{time.Now(), s.ledger.totals(), s.allowed}
+	logs := s.logs()
+	if err := f.run(s, ctx); err != nil {
+		return err
+	}
+	broken := time.Since(b.began)
+	c, err := s.check(ctx, f, b)
+	if f.exact && c.Again > 0 {
+		c.complain("%d duplicates, none is allowed", c.Again)
+	}
+	if said := s.said(logs); f.says != "" && !strings.Contains(said, f.says) {
+		c.complain("nobody said %q", f.says)
+	}
+	s.row(row{Where: where, Fault: f.name, Times: f.times, Broken: broken, Published: s.ledger.totals().Acked - b.totals.Acked, check: *c})
+	return err
+}
+
+// row notes a row and shows it.
+func (s *suite) row(r row) {
+	s.rows = append(s.rows, r)
+	fmt.Fprintf(os.Stderr, "%s %-9s %-40s broken %5.1fs quorum %4.1fs resumed %4.1fs settled %4.1fs duplicates %d of %d; %s\n", time.Now().Format("15:04:05"), r.Where, r.Fault,
+		r.Broken.Seconds(), r.Quorum.Seconds(), r.Resumed.Seconds(), r.Settled.Seconds(), r.Again, r.Allowed, r.Verdict)
+	for _, w := range r.Wrong {
+		fmt.Fprintln(os.Stderr, "   WRONG:", w)
+	}
+}
+
+// drainWithin is how long everything may take that waits at the end, when all
+// endpoints work.
+const drainWithin = 2 * time.Minute
+
+// heal mends every endpoint, stops publishing, and wants everything delivered.
+func (s *suite) heal(ctx context.Context, where string) error {
+	s.publisher.end()
+	s.receiver.mended.Store(true)
+	began, before := time.Now(), s.ledger.totals()
+	if err := s.putEndpoints(ctx, firstFlap, withOne); err != nil {
+		return err
+	}
+	c := &check{}
+	if err := poll(ctx, drainWithin, func() error { return s.drained(ctx, c) }); err != nil {
+		c.complain("%v", err)
+	}
+	c.Settled, c.Again = time.Since(began), s.ledger.totals().Again-before.Again
+	if n := s.receiver.foreign.Load(); n > 0 {
+		c.complain("%d requests for events that nobody published", n)
+	}
+	s.row(row{Where: where, Fault: "everything mended", Times: 1, check: *c})
+	return ctx.Err()
+}
+
+// drained finds out whether every event has been delivered that can be. Dead letters
+// are those of a purge: what only an endpoint's lane had left when it was disabled.
+func (s *suite) drained(ctx context.Context, c *check) error {
+	w, err := s.whereabouts(ctx)
+	if err != nil {
+		return err
+	}
+	c.Verdict = judge(s.ledger.known(time.Now()), w, s.taken)
+	open := c.Verdict.Waiting + c.Verdict.Owed + c.Verdict.Live
+	return unless(open == 0 && len(c.Verdict.Lost) == 0, fmt.Sprintf("not everything was delivered in the end: %v %v", c.Verdict, s.describe(c.Verdict.Lost)))
+}
+
+// report prints the table, and says whether anything was wrong.
+func (s *suite) report() error {
+	text := markdown(s.rows, s.Seed)
+	fmt.Print(text)
+	var errs []error
+	if s.Markdown != "" {
+		errs = append(errs, os.WriteFile(s.Markdown, []byte(text), 0o600))
+	}
+	for _, r := range s.rows {
+		for _, w := range r.Wrong {
+			errs = append(errs, fmt.Errorf("%s: %s: %s", r.Where, r.Fault, w))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// poll tries now and then until it works, or long enough.
+func poll(ctx context.Context, most time.Duration, try func() error) error {
+	for deadline := time.Now().Add(most); ; {
+		err := try()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		if err := process.Sleep(ctx, 300*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
