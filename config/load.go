@@ -19,7 +19,34 @@ type ConfigFile string
 // but env decides, in tests as anywhere.
 func Options(env func(string) string) []kong.Option {
 	s := &sources{env: env, vars: map[*kong.Flag][]string{}}
-	return []kong.Option{kong.PostBuild(s.takeOver), kong.Resolvers(s)}
+	return []kong.Option{kong.PostBuild(s.takeOver), kong.Resolvers(s), kong.Bind(&Origins{s})}
+}
+
+// Origins knows where settings came from. [Options] binds one for the Run of a
+// command.
+type Origins struct{ s *sources }
+
+// Of says where a command's setting came from: "default", "file PATH",
+// "environment NAME" or "flag"; ok is false for a flag that is no setting.
+func (o *Origins) Of(ctx *kong.Context, flag *kong.Flag) (origin string, ok bool) {
+	vars, ours := o.s.vars[flag]
+	if !ours {
+		return "", false
+	}
+	for _, p := range ctx.Path {
+		if p.Flag == flag && !p.Resolved {
+			return "flag", true
+		}
+	}
+	for _, name := range vars {
+		if o.s.env(name) != "" {
+			return "environment " + name, true
+		}
+	}
+	if o.s.file != nil && o.s.file.value(flag.Name) != nil {
+		return "file " + o.s.file.path, true
+	}
+	return "default", true
 }
 
 // sources resolves flags that are not on the command line.

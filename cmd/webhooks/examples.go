@@ -111,5 +111,9 @@ webhooks listen --delay 4s
 webhooks listen --hang`,
 	"verify": `
 webhooks verify --secret-file secret.txt --signature sha256=04b1… body.json`,
+	"config show": `
+webhooks config show
+webhooks config show --listen 127.0.0.1:4333       what a run with that flag would have
+WEBHOOKS_CONFIG=webhooks.yaml webhooks config show --json`,
 	"version": "webhooks version",
 }

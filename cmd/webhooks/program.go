@@ -51,6 +51,7 @@ type commands struct {
 	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
 	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`
+	Config      configCommand      `cmd:"" help:"What the settings are, and where each came from."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 

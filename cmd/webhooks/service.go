@@ -161,12 +161,15 @@ func cmpErr(err, fallback error) error {
 	return err
 }
 
-func (v *service) openAdmin(ctx context.Context) error {
+func (v *service) openAdmin(ctx context.Context) (err error) {
 	if v.settings.Admin.Listen == "" {
 		return nil
 	}
 	o := admin.Options{
 		Listen: v.settings.Admin.Listen, Version: programVersion(), Token: v.settings.Admin.Token.Reveal(), Metrics: v.metrics, Live: v.live, Ready: v.isReady,
+	}
+	if o.API, err = v.api(); err != nil {
+		return err
 	}
 	if v.settings.Delivery.AllowInsecure {
 		o.Warnings = []string{insecureWarning}

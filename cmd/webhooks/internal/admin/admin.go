@@ -1,4 +1,4 @@
-// Package admin serves health and metrics over HTTP.
+// Package admin serves health, metrics and the admin API over HTTP.
 package admin
 
 import (
@@ -34,9 +34,10 @@ type Options struct {
 	Ready    func() error        // why nothing is delivered now; nil when it is
 	Warnings []string            // unsafe modes, said wherever somebody looks
 	Metrics  prometheus.Gatherer // what /metrics shows
+	API      http.Handler        // answers below /v1/, behind the token; nil: nothing does
 }
 
-// Server serves /livez, /readyz, /metrics and /version.
+// Server serves /livez, /readyz, /metrics, /version and the API below /v1/.
 type Server struct {
 	http     *http.Server
 	listener net.Listener
@@ -85,6 +86,9 @@ func handler(o Options) http.Handler {
 	mux.Handle("GET /version", o.guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"version": o.Version})
 	})))
+	if o.API != nil {
+		mux.Handle("/v1/", o.guarded(o.API))
+	}
 	return mux
 }
 

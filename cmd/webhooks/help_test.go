@@ -1,0 +1,51 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/popsee/webhooks/config"
+)
+
+func newParser(t *testing.T) *kong.Kong {
+	t.Helper()
+	parser, err := kong.New(&commands{}, append(config.Options(noEnv), kong.Name("webhooks"), kong.Writers(io.Discard, io.Discard))...)
+	must(t, err)
+	return parser
+}
+
+// TestEveryCommandHasExamplesThatParse holds the examples of the help to the
+// commands there are, both ways.
+func TestEveryCommandHasExamplesThatParse(t *testing.T) {
+	known := map[string]bool{}
+	for _, leaf := range newParser(t).Model.Leaves(true) {
+		path := pathOf(leaf)
+		known[path] = true
+		if examples[path] == "" {
+			t.Errorf("webhooks %s has no examples", path)
+		}
+		if leaf.Help == "" {
+			t.Errorf("webhooks %s does not say what it does", path)
+		}
+	}
+	for path, text := range examples {
+		if !known[path] {
+			t.Errorf("there are examples of %q, which is no command", path)
+		}
+		for line := range strings.Lines(text) {
+			line, _, _ = strings.Cut(strings.TrimSpace(line), "   ") // what it does
+			_, line, found := strings.Cut(line, "webhooks ")
+			if !found {
+				continue
+			}
+			line, _, _ = strings.Cut(line, " | ")
+			line, _, _ = strings.Cut(line, " > ")
+			if _, err := newParser(t).Parse(strings.Fields(line)); err != nil {
+				t.Errorf("webhooks %s: the example %q: %v", path, line, err)
+			}
+		}
+	}
+}
