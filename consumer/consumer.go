@@ -19,6 +19,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
@@ -248,14 +249,19 @@ func (c *Consumer) revision(ctx context.Context, survey events.Survey) uint64 {
 	return limits.Revision
 }
 
-// openTime bounds reading the health of endpoints at the start.
-const openTime = 30 * time.Second
+const (
+	openTime    = 30 * time.Second       // bounds reading the health of endpoints at the start
+	leaderAgain = 500 * time.Millisecond // between looks while the cluster has no leader
+)
 
 // firstLook insists on a clear answer before anything is pulled. An alarm is
 // not an error: the replica stays, says so, and goes on when a person has
 // decided.
 func (c *Consumer) firstLook(ctx context.Context) error {
 	err := c.look(ctx)
+	for layout.Leaderless(err) && wait.For(ctx, leaderAgain) {
+		err = c.look(ctx)
+	}
 	if err == nil || errors.As(err, new(*mark.Alarm)) || errors.Is(err, mark.ErrBusy) || ctx.Err() != nil {
 		return nil
 	}

@@ -74,7 +74,7 @@ func openService(ctx context.Context, s config.Settings, env func(string) string
 	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A straight list: each step needs the ones before it.
 	for _, step := range []func(context.Context) error{
-		v.openEmbedded, v.connect, v.openGauges, v.openAdmin, v.openTracing, v.openKeys, v.arrange, v.provision, v.openStreams, v.openStore, v.openClient, v.openHistory,
+		v.openEmbedded, v.connect, v.openGauges, v.openAdmin, v.openTracing, v.openKeys, v.patient(v.arrange), v.patient(v.provision), v.patient(v.openStreams), v.patient(v.openStore), v.openClient, v.openHistory,
 		v.openConsumer,
 	} {
 		if err := v.step(ctx, step); err != nil {
@@ -247,6 +247,8 @@ func arrange(ctx context.Context, js jetstream.JetStream, s config.Settings) (la
 	if err != nil {
 		return layout.Layout{}, usage{err}
 	}
+	ctx, cancel := context.WithTimeout(ctx, accountTime)
+	defer cancel()
 	info, err := js.AccountInfo(ctx)
 	if err != nil {
 		return layout.Layout{}, withHint("enable JetStream in the server's configuration, or check the account's permissions", "ask NATS for its JetStream account: %w", err)
