@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/csv"
 	"io"
 	"strings"
 	"testing"
@@ -43,9 +44,22 @@ func TestEveryCommandHasExamplesThatParse(t *testing.T) {
 			}
 			line, _, _ = strings.Cut(line, " | ")
 			line, _, _ = strings.Cut(line, " > ")
-			if _, err := newParser(t).Parse(strings.Fields(line)); err != nil {
+			if _, err := newParser(t).Parse(words(t, line)); err != nil {
 				t.Errorf("webhooks %s: the example %q: %v", path, line, err)
 			}
 		}
 	}
+}
+
+// words splits a command line as a shell does where nothing but double quotes is
+// special.
+func words(t *testing.T, line string) []string {
+	t.Helper()
+	r := csv.NewReader(strings.NewReader(strings.Join(strings.Fields(line), " ")))
+	r.Comma = ' '
+	found, err := r.Read()
+	if err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	return found
 }

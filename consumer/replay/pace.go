@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/time/rate"
 )
 
@@ -33,13 +35,14 @@ func pullSize(limit rate.Limit) int {
 }
 
 // Yielding says whether replays have to wait for live traffic. The zero value says
-// no.
-type Yielding struct{ behind bool }
+// no. Several may look at once: each saw the lag itself, and the last word counts.
+type Yielding struct{ behind atomic.Bool }
 
 // Behind takes in how many live events wait to be given to a replica, and says
 // whether replays wait: they begin to at one bound and end at a lower one, so that
 // they do not do so by turns.
 func (y *Yielding) Behind(lag uint64) bool {
-	y.behind = lag > behindFrom || y.behind && lag > behindTo
-	return y.behind
+	behind := lag > behindFrom || y.behind.Load() && lag > behindTo
+	y.behind.Store(behind)
+	return behind
 }
