@@ -66,12 +66,14 @@ func TestADeadLetterThatCannotBeStoredKeepsItsEvent(t *testing.T) {
 // panicking panics at one survey's events and sends the others.
 type panicking struct {
 	consumer.Sender
-	at    events.Survey
+	at    atomic.Value // an events.Survey; none: at nobody's
 	times atomic.Int32
 }
 
+func (p *panicking) begin(s events.Survey) { p.at.Store(s) }
+
 func (p *panicking) Send(ctx context.Context, t *delivery.Target, e events.Event, m delivery.Meta) delivery.Attempt {
-	if e.Survey == p.at {
+	if e.Survey == p.at.Load() {
 		p.times.Add(1)
 		panic("the answer to everything")
 	}
@@ -82,7 +84,8 @@ func TestAPanicOnOneEventIsADeadLetterWithItsStackAndTheProcessLives(t *testing.
 	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1")
 		w.endpoint("cursed")
-		p := &panicking{at: "cursed"}
+		p := &panicking{}
+		p.begin("cursed")
 		w.wrap = func(s consumer.Sender) consumer.Sender { p.Sender = s; return p }
 		w.start()
 		cursed := w.publish("cursed")
@@ -118,7 +121,7 @@ func TestAPanicOnAParkedEventIsADeadLetterWithItsStackAndTheProcessLives(t *test
 		if len(w.parked()) != 1 {
 			t.Fatal("the event is not parked")
 		}
-		p.at = "cursed"
+		p.begin("cursed")
 		w.advance(time.Minute)
 		got := w.letters()
 		if len(got) != 1 || got[0].Reason != "panic" || !strings.Contains(got[0].Stack, "panicking") {
