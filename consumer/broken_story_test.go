@@ -84,3 +84,73 @@ func brokenAt(t *testing.T, s step, lose bustest.Part) {
 		w.wantNoHealth("s1")
 	})
 }
+
+// TestEveryStepOfABurialBrokenTwice does the same on the two ways to a dead letter:
+// from the event stream, of what is no event, and from the lane of an endpoint that
+// was removed.
+func TestEveryStepOfABurialBrokenTwice(t *testing.T) {
+	for name, pattern := range map[string]string{
+		"a dead letter is stored":         "webhooks.dead",
+		"what is no event is let go":      "+TERM malformed",
+		"a parked event's body is read":   "$JS.API.STREAM.MSG.GET.WEBHOOK_LANES",
+		"what was buried leaves its lane": "$JS.API.STREAM.PURGE.WEBHOOK_LANES",
+	} {
+		for part, lose := range map[string]bustest.Part{"write lost": bustest.TheWrite, "answer lost": bustest.TheAnswer} {
+			t.Run(name+", "+part, func(t *testing.T) { buriedAt(t, pattern, lose) })
+		}
+	}
+}
+
+func buriedAt(t *testing.T, pattern string, lose bustest.Part) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("s1").answers(500)
+		w.endpoint("healthy")
+		w.start()
+		want := map[uint64]bool{}
+		for _, id := range w.publishMany("s1", 30) {
+			want[w.published[id].seq] = true
+		}
+		w.advance(10 * time.Second)
+		if n := len(w.parked()); n != 30 {
+			t.Fatalf("%d events are parked, want 30", n)
+		}
+		w.wire.CutAfter(0, lose, pattern)
+		for range 5 {
+			ack, err := w.js.Publish(t.Context(), w.layout.Names.Subjects()[0], []byte("{"))
+			must(t, err)
+			want[ack.Sequence] = true
+		}
+		fine := w.publishMany("healthy", 20)
+		w.remove("s1")
+		w.advance(10 * time.Minute)
+		if w.wire.Armed() {
+			t.Error("nothing was cut: the step was never reached")
+		}
+		times := map[uint64]int{}
+		for _, l := range w.letters() {
+			times[l.Source]++
+		}
+		for seq := range want {
+			if times[seq] == 0 {
+				t.Errorf("sequence %d is no dead letter", seq)
+			}
+		}
+		if len(times) != len(want) {
+			t.Errorf("%d events are dead letters, want %d", len(times), len(want))
+		}
+		twice := 0
+		for _, n := range times {
+			twice += n - 1
+		}
+		if twice > len(want) {
+			t.Errorf("%d dead letters are there twice, more than were in hand", twice)
+		}
+		for _, id := range fine {
+			if w.internet.at("healthy").accepted(id) == 0 {
+				t.Errorf("event %s was not delivered", id)
+			}
+		}
+		w.wantSettled()
+		w.wantParked(0)
+	})
+}

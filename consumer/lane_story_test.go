@@ -216,15 +216,23 @@ func TestARetryAfterHoldsTheWholeEndpoint(t *testing.T) {
 func TestALeavingOwnerHandsItsLanesOverWithoutADuplicate(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		r := w.endpoint("s1").answers(500)
-		first := w.start()
-		w.start()
+		first := w.start() // alone, it owns every shard
 		ids := w.publishMany("s1", 100)
 		w.advance(time.Minute)
-		r.follows(answer{status: 200, after: 50 * time.Millisecond})
-		w.advance(20 * time.Second)
-		first.leave() // whoever owns the lane, one of two leaves while it drains or after
+		r.follows(answer{status: 200, after: 500 * time.Millisecond})
+		w.put(w.stored("s1")) // a new revision: drains now
+		w.advance(700 * time.Millisecond)
+		w.start()
+		accepted := 0
+		for _, id := range ids {
+			accepted += r.accepted(id)
+		}
+		if waiting := len(w.parked()); accepted == 0 || accepted > 90 || waiting == 0 {
+			t.Fatalf("%d events were accepted and %d wait when the owner leaves: it does not drain", accepted, waiting)
+		}
+		first.leave()
 		w.advance(10 * time.Minute)
-		w.wantAllDelivered(ids)
+		w.wantAllDelivered(ids) // each once
 		w.wantParked(0)
 	})
 }

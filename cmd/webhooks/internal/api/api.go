@@ -103,7 +103,11 @@ func (a *api) serve(h handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, config.MaxEndpointBytes)
 		answer, err := h(r.WithContext(ctx), survey)
 		if err != nil {
-			write(w, problemOf(err))
+			p := problemOf(err)
+			if p.Status == http.StatusInternalServerError {
+				a.Log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.EscapedPath()).Msg("the admin API met an error it does not know")
+			}
+			write(w, p)
 			return
 		}
 		a.told(r, survey, answer)
