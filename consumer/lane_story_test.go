@@ -114,14 +114,13 @@ func TestAnEventThatFailsByItselfHoldsNobodyUp(t *testing.T) {
 
 // publishPoison publishes an event its receiver refuses while it takes others.
 func (w *world) publishPoison(r *receiver, survey string) []string {
-	id := w.publish(survey)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.refuses == nil {
 		r.refuses = map[string]int{}
 	}
-	r.refuses[id] = http.StatusBadRequest
-	return []string{id}
+	r.refuses[w.nextID()] = http.StatusBadRequest // before it can arrive
+	r.mu.Unlock()
+	return []string{w.publish(survey)}
 }
 
 func TestAMendedEndpointIsTriedAtOnce(t *testing.T) {

@@ -205,13 +205,16 @@ func (w *world) bucket(name string) jetstream.KeyValue {
 // publish publishes one completed response and returns its id.
 func (w *world) publish(survey string) string {
 	w.t.Helper()
+	id := w.nextID()
 	w.seq++
-	id := fmt.Sprintf("r-%04d", w.seq)
 	body := fmt.Sprintf(`{"event":"response.completed","timestamp":%q,"survey":{"id":%q},"response":{"id":%q}}`,
 		time.Now().UTC().Format(time.RFC3339Nano), survey, id)
 	w.publishRaw(survey, id, body, false)
 	return id
 }
+
+// nextID is the id of the event that is published next.
+func (w *world) nextID() string { return fmt.Sprintf("r-%04d", w.seq+1) }
 
 // publishMalformed publishes bytes that are no event.
 func (w *world) publishMalformed(survey, body string) {
