@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,6 +120,39 @@ func emptiedState(t *testing.T, w *world, damage func(*testing.T, string)) {
 	}
 	must(t, r.consumer.Ready())
 	w.wantSettled()
+}
+
+// A state that cannot be read is another thing than one that is empty: the server
+// neither opens the consumer nor makes it anew until somebody removes what is left.
+func TestADamagedConsumerStateSaysWhatToRemoveAndSendsNothingAgain(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("s1")
+		r := w.start()
+		var ids []string
+		for range 30 {
+			ids = append(ids, w.publish("s1"))
+			w.advance(time.Second)
+		}
+		w.advance(10 * time.Second)
+		w.halt()
+		file := w.stateOf(t, "webhooks")
+		must(t, os.Truncate(file, 3))
+		w.boot()
+		ids = append(ids, w.publish("s1"))
+		w.advance(time.Minute)
+		w.wantRequests("s1", 30)
+		err := r.consumer.Ready()
+		if damaged, ok := errors.AsType[*mark.Damaged](err); !ok || !strings.Contains(damaged.Hint(), "streams/RESPONSES/obs/webhooks") || damaged.From != 31 {
+			t.Errorf("ready says %v, want what is damaged", err)
+		}
+		w.halt()
+		must(t, os.RemoveAll(filepath.Dir(file)))
+		w.boot()
+		w.advance(time.Minute)
+		w.wantAllDelivered(ids)
+		must(t, r.consumer.Ready())
+		w.wantSettled()
+	})
 }
 
 // stateOf finds the file the server keeps a consumer's state in.

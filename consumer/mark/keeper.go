@@ -128,8 +128,11 @@ func (k *Keeper) place(ctx context.Context, kv jetstream.KeyValue, stream *jetst
 		k.tellFirst(stream)
 		return k.create(ctx, stream, s.Last+1)
 	case standingMissing:
-		k.log.Warn().Uint64("from", m.Floor+1).Msg("the live consumer was missing; created again behind the mark")
-		return k.create(ctx, stream, m.Floor+1)
+		made, err := k.create(ctx, stream, m.Floor+1)
+		if err == nil {
+			k.log.Warn().Uint64("from", m.Floor+1).Msg("the live consumer was missing; created again behind the mark")
+		}
+		return made, err
 	default:
 		return info, nil
 	}
@@ -153,6 +156,9 @@ func (k *Keeper) create(ctx context.Context, stream *jetstream.StreamInfo, start
 	cons, err := k.js.CreateConsumer(ctx, k.layout.Names.Stream(), cfg)
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		return nil, ErrBusy // a replica started in the same moment, from a later event
+	}
+	if refused, ok := errors.AsType[jetstream.JetStreamError](err); ok && refused.APIError() != nil && refused.APIError().ErrorCode == codeConsumerCreate {
+		return nil, &Damaged{Stream: k.layout.Names.Stream(), Consumer: cfg.Durable, From: start, err: err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create consumer %s: %w", cfg.Durable, err)

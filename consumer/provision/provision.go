@@ -230,13 +230,15 @@ func (p *provisioner) lookOnce(ctx context.Context) error {
 	return err
 }
 
-// create runs do unless this is a dry run, and notes it.
+// create runs do unless this is a dry run, and notes what was created, or would be.
 func (p *provisioner) create(kind, name string, do func() error) error {
-	p.report = append(p.report, Finding{Kind: kind, Name: name, Verdict: Created})
-	if p.mode == DryRun {
-		return nil
+	if p.mode != DryRun {
+		if err := do(); err != nil {
+			return err
+		}
 	}
-	return do()
+	p.report = append(p.report, Finding{Kind: kind, Name: name, Verdict: Created})
+	return nil
 }
 
 // settle changes what differs where the mode and NATS allow it.
