@@ -21,9 +21,18 @@ func (w *world) confirm(yes bool, format string, args ...any) error {
 		return usage{withHint("see first what it would be with --dry-run; then say --yes", "%s; nobody can be asked here whether that is meant", what)}
 	}
 	fmt.Fprintf(w.errw, "%s. It cannot be undone. Type yes to go on: ", what)
-	answer, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil || strings.TrimSpace(answer) != "yes" {
-		return withHint("nothing was changed", "not confirmed")
+	answered := make(chan string, 1)
+	go func() { // it outlives a question that is interrupted: nothing ends a read of a terminal
+		answer, _ := bufio.NewReader(f).ReadString('\n') // an end without a line is no yes
+		answered <- strings.TrimSpace(answer)
+	}()
+	select {
+	case answer := <-answered:
+		if answer == "yes" {
+			return nil
+		}
+	case <-w.ctx.Done():
+		fmt.Fprintln(w.errw)
 	}
-	return nil
+	return withHint("nothing was changed", "not confirmed")
 }

@@ -172,6 +172,11 @@ func printable(b []byte) string {
 	}, strings.ToValidUTF8(string(b), "�"))
 }
 
+// oneLine is text of somebody else's as it can be shown in a line.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(printable([]byte(text))), " ")
+}
+
 // letterChoice is what a command that changes something takes: letters have to be
 // chosen, so that a forgotten flag does not mean all of them.
 type letterChoice struct {

@@ -64,6 +64,7 @@ func (c *doctorCommand) Run(w *world) error {
 	}
 	s, err := connection{NATS: c.NATS, Prefix: c.Bus.Prefix}.open()
 	if err != nil {
+		c.print(w, fail("connection", hintOf(err), "%v", err)) // nothing else can be examined
 		return err
 	}
 	defer s.close()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/forget"
@@ -96,6 +97,14 @@ func (c *forgetCommand) whom() string {
 	}
 }
 
+// whereElse says what else could have kept something from being found.
+func (c *forgetCommand) whereElse() string {
+	if c.Response != "" && c.Survey != "" {
+		return " It may be another survey's: leave --survey out to look everywhere"
+	}
+	return ""
+}
+
 func (c *forgetCommand) print(w *world, r forget.Receipt) error {
 	if c.JSON {
 		return w.printJSON(r)
@@ -105,7 +114,10 @@ func (c *forgetCommand) print(w *world, r forget.Receipt) error {
 		verb = "would be erased"
 	}
 	w.printf("%s: %s up to sequence %d of %s, %s\n", c.whom(), verb, r.Up, r.EventStream.Stream, shortTime(r.Ended))
-	t := w.newTable("STREAM", "ERASED", "WHAT", "SEQUENCES OF THE EVENTS")
+	if r.Found() == 0 {
+		w.printf("nothing was found: is the id right?%s\n", c.whereElse())
+	}
+	t := w.newTable("STREAM", strings.ToUpper(verb), "WHAT", "SEQUENCES OF THE EVENTS")
 	for _, p := range []struct {
 		forget.Place
 

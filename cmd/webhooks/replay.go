@@ -72,7 +72,7 @@ func (c *replayList) Run(w *world) error {
 			}
 			continue
 		}
-		t.AppendRow([]any{r.ID, r.State, shortTime(r.At), r.By, fmt.Sprintf("%d-%d", r.Start, r.End), percentDone(r), r.Counts.Delivered, r.Counts.Parked, r.Reason})
+		t.AppendRow([]any{r.ID, r.State, shortTime(r.At), r.By, fmt.Sprintf("%d-%d", r.Start, r.End), percentDone(r), r.Counts.Delivered, r.Counts.Parked, oneLine(r.Reason)})
 	}
 	switch {
 	case c.JSON:
@@ -142,7 +142,9 @@ func (s *session) printReplay(w *world, r replay.Record) error {
 	if r.State != replay.Running {
 		return nil
 	}
-	note, err := s.heldBack(w.ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), askTime) // whoever interrupted still sees how it stands
+	defer cancel()
+	note, err := s.heldBack(ctx)
 	if note != "" {
 		w.printf("%-12s %s\n", "held back", note)
 	}
@@ -158,7 +160,7 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 	if r.Why != "" {
 		add("because", "%s", r.Why)
 	}
-	add("started", "%s%s%s", ago(r.At, now), prefixed(" by ", r.By), prefixed(", because: ", r.Reason))
+	add("started", "%s%s%s", ago(r.At, now), prefixed(" by ", r.By), prefixed(", because: ", oneLine(r.Reason)))
 	add("events", "%s, sequences %d to %d%s", count(r.Events, "event"), r.Start, r.End, chosen(r))
 	add("rate", "%s", rateWords(r.Rate))
 	done, all := handled(r)

@@ -31,6 +31,13 @@ type replayStart struct {
 // replayRate is how fast a replay goes; 0 is as fast as it can.
 type replayRate float64
 
+// The rates that can be asked for: one event in 1,000 s, and more than any one stream
+// bears.
+const (
+	slowest = 0.001
+	fastest = 1e6
+)
+
 // UnmarshalText implements encoding.TextUnmarshaler for the command line.
 func (r *replayRate) UnmarshalText(text []byte) error {
 	if string(text) == "max" {
@@ -38,8 +45,8 @@ func (r *replayRate) UnmarshalText(text []byte) error {
 		return nil
 	}
 	n, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || n <= 0 || n > 1e6 {
-		return fmt.Errorf("%q is no rate: give events a second, above 0, or max", text)
+	if err != nil || !(n >= slowest && n <= fastest) { // NaN is neither
+		return fmt.Errorf("%q is no rate: give events a second, from %g to %d, or max", text, slowest, int(fastest))
 	}
 	*r = replayRate(n)
 	return nil
@@ -67,7 +74,7 @@ func (c *replayStart) Run(w *world) error {
 		return err
 	}
 	r := replay.Record{
-		ID: replay.NewID(), By: startedBy(w), At: time.Now().UTC(), Reason: c.Reason, StreamCreated: plan.created, Start: plan.start, End: plan.end,
+		Format: events.Format, ID: replay.NewID(), By: startedBy(w), At: time.Now().UTC(), Reason: oneLine(c.Reason), StreamCreated: plan.created, Start: plan.start, End: plan.end,
 		Surveys: surveys, Response: c.Response, Rate: float64(c.Rate), State: replay.Running, Since: time.Now().UTC(),
 	}
 	if c.Response != "" {
