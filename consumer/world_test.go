@@ -59,6 +59,7 @@ type world struct {
 	wire      *bustest.Wire    // of replicas started from now on
 	history   consumer.History // of all replicas; nil remembers nothing
 	seq       int
+	unwired   map[string]bool                             // surveys that had no webhook at some time: nothing may have been owed to them
 	wrap      func(consumer.Sender) consumer.Sender       // around each replica's client; nil leaves it as it is
 	jobs      []string                                    // replays that were started in a random life
 	disable   time.Duration                               // how long an endpoint may fail before it is disabled; 0 is the default
@@ -94,7 +95,7 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	keys, err := config.NewKeyring(key)
 	must(t, err)
-	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, published: map[string]*published{}, log: &syncBuffer{}, wire: &bustest.Wire{}}
+	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, unwired: map[string]bool{}, published: map[string]*published{}, log: &syncBuffer{}, wire: &bustest.Wire{}}
 	// Inside a bubble the server ages messages by a clock outside it, and would
 	// expire every lease at once; a replica that crashes takes its leases along in
 	// crash instead.
@@ -187,6 +188,7 @@ func (w *world) stored(survey string) config.Endpoint {
 
 func (w *world) remove(survey string) {
 	w.t.Helper()
+	w.unwired[survey] = true
 	if err := w.bucket(w.layout.Names.Endpoints()).Delete(w.t.Context(), survey); err != nil {
 		w.t.Fatal(err)
 	}
