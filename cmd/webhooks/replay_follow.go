@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,6 +15,8 @@ const (
 	followEvery = 500 * time.Millisecond
 	followSpan  = 5 * time.Second  // over which the rate is taken
 	followLine  = 10 * time.Second // between lines, where nobody watches a bar
+
+	followPatience = time.Minute // with a NATS that is away: the replay goes on in the service
 )
 
 // follow looks at a replay until it does not run any more, and returns how it
@@ -21,6 +24,7 @@ const (
 func (s *session) follow(w *world, r replay.Record, asJSON bool) (replay.Record, error) {
 	show := newFollowing(w, asJSON)
 	defer show.end()
+	heard := time.Now()
 	for tick := time.NewTicker(followEvery); ; {
 		if err := show.see(r, time.Now()); err != nil || r.State.Ended() {
 			tick.Stop()
@@ -33,11 +37,11 @@ func (s *session) follow(w *world, r replay.Record, asJSON bool) (replay.Record,
 			return r, nil // interrupted: what is known so far is shown
 		}
 		next, err := replay.Look(w.ctx, s.js, s.names, r.ID)
-		if err != nil && w.ctx.Err() == nil {
+		switch {
+		case err == nil:
+			r, heard = next, time.Now()
+		case w.ctx.Err() == nil && (errors.Is(err, replay.ErrNoReplay) || time.Since(heard) > followPatience):
 			return r, err
-		}
-		if err == nil {
-			r = next
 		}
 	}
 }
