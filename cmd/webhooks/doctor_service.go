@@ -59,7 +59,7 @@ func live(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo, now time.T
 	case most > 0 && info.NumAckPending >= most:
 		found = append(found, fail(about, "look at the replicas' logs, and at: webhooks status", "%d events are in hand, as many as may be: no more are given out", info.NumAckPending))
 	case info.NumWaiting == 0 && info.NumPending > 0 && info.NumAckPending == 0:
-		found = append(found, fail(about, "start the service: webhooks run; or look at its log", "%s not given to any replica, and none asks", count(info.NumPending, "event")))
+		found = append(found, fail(about, "start the service: webhooks run; or look at its log", "%s not given to any replica, and no replica asks", count(info.NumPending, "event")))
 	default:
 		found = append(found, ok(about, "%d not yet given to a replica, %d in hand", info.NumPending, info.NumAckPending))
 	}
