@@ -128,8 +128,7 @@ type Consumer struct {
 	held          sync.Map      // *leases.Lease -> nothing: whose shards are being worked on
 	health        *health.Board // open while Run runs
 	replays       *replay.Runner
-	yields        replay.Yielding // whether replays wait for live events; owned by observe
-	yielding      atomic.Bool     // what it said last
+	yields        replay.Yielding // whether replays wait for live events
 	unsent        later           // acknowledgements NATS was away for
 	returns       later           // what is given back once no pull of ours is open that would only bring it again
 	binding       binding

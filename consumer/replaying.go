@@ -19,17 +19,15 @@ const (
 
 // yieldingObserved takes in how far the live consumer is behind.
 func (c *Consumer) yieldingObserved(lag uint64) {
-	behind := c.yields.Behind(lag)
-	c.yielding.Store(behind)
 	c.metrics.yielding.Set(0)
-	if behind {
+	if c.yields.Behind(lag) {
 		c.metrics.yielding.Set(1)
 	}
 }
 
 // needsAll says that replays have to wait: the live consumer is behind, or has
 // stopped by itself.
-func (c *Consumer) needsAll() bool { return c.yielding.Load() || c.mark.Alarm() != nil }
+func (c *Consumer) needsAll() bool { return c.yields.Now() || c.mark.Alarm() != nil }
 
 // fromReplays sends stored events again, through the same steps as the live path.
 type fromReplays struct{ *Consumer }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -82,7 +83,7 @@ func (s *Store) publish(ctx context.Context, msg *nats.Msg) error {
 const codeTooLarge jetstream.ErrorCode = 10054
 
 func tooLarge(err error) bool {
-	return errors.Is(err, nats.ErrMaxPayload) || hasCode(err, codeTooLarge)
+	return errors.Is(err, nats.ErrMaxPayload) || layout.RefusedWith(err, codeTooLarge)
 }
 
 // BuryAll stores many letters, several at once, and returns when each that was

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -61,20 +62,7 @@ const (
 )
 
 func gone(err error) bool {
-	return errors.Is(err, jetstream.ErrMsgNotFound) || hasCode(err, codeNoMessage, codeSequenceNotFound)
-}
-
-func hasCode(err error, codes ...jetstream.ErrorCode) bool {
-	var api jetstream.JetStreamError
-	if !errors.As(err, &api) || api.APIError() == nil {
-		return false
-	}
-	for _, code := range codes {
-		if api.APIError().ErrorCode == code {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, jetstream.ErrMsgNotFound) || layout.RefusedWith(err, codeNoMessage, codeSequenceNotFound)
 }
 
 // spread does what is to be done for every item, several at once, and returns

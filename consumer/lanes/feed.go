@@ -131,7 +131,7 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 		f.pass(msg, meta.Sequence.Stream, shards)
 		if entries++; !caughtUp && (meta.NumPending == 0 || meta.Sequence.Stream >= last) {
 			caughtUp = true
-			f.o.o.Log.Info().Int("shards", len(shards)).Int("entries", entries).Dur("took", time.Since(began)).Msg("waiting events are known; their lanes are looked after from now on")
+			f.o.o.Log.Info().Int("shards", len(shards)).Int("entries", entries).Dur("took", time.Since(began)).Msg("all waiting events are known")
 			tellAll(shards)
 		}
 	}

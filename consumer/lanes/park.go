@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -57,12 +58,10 @@ func parkOne(ctx context.Context, js jetstream.JetStream, names events.Names, w 
 
 // parkError says which event it was about.
 func parkError(w Waiting, err error) error {
-	var api jetstream.JetStreamError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &api) && api.APIError() != nil &&
-		(api.APIError().ErrorCode == codeStoreFailed || api.APIError().ErrorCode == codeMaxBytes):
+	case layout.RefusedWith(err, codeStoreFailed, codeMaxBytes):
 		err = ErrFull
 	}
 	return fmt.Errorf("park event %s of survey %s: %w", w.EventID, w.Survey, err)

@@ -64,8 +64,8 @@ func (s *shard) poke(survey events.Survey) {
 }
 
 // run is the owner's loop. Events are tried while the others still arrive; what
-// takes to know all of a lane waits until they have. When ctx ends it starts nothing more, waits for what
-// it has started, and removes what was delivered.
+// takes to know all of a lane waits until they have. When ctx ends it starts
+// nothing more, waits for what it has started, and removes what was delivered.
 func (s *shard) run(ctx context.Context) {
 	s.ending = ctx.Done()
 	feed := s.o.join(s)
@@ -175,12 +175,11 @@ func (s *shard) adopt(ctx context.Context) {
 		if s.o.o.Names.Shard(survey) != s.lease.Shard {
 			continue
 		}
-		l := s.lane(survey)
 		if r, _ := s.o.o.Health.Of(survey); r.Disabled != nil && !r.DisabledAt(s.o.o.Revision(ctx, survey)) {
 			s.change(ctx, survey)
 			continue
 		}
-		s.tend(ctx, l)
+		s.tend(ctx, s.lane(survey))
 	}
 }
 

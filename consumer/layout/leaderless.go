@@ -1,10 +1,6 @@
 package layout
 
-import (
-	"errors"
-
-	"github.com/nats-io/nats.go/jetstream"
-)
+import "github.com/nats-io/nats.go/jetstream"
 
 // codeUnavailable is the server's code for a cluster, or a stream of it, that has
 // no leader at the moment.
@@ -13,7 +9,4 @@ const codeUnavailable jetstream.ErrorCode = 10008
 // Leaderless says whether a cluster refused something because nobody leads it just
 // now: after a start of all its nodes, or when a node was lost. It passes by itself
 // within seconds.
-func Leaderless(err error) bool {
-	var refused jetstream.JetStreamError
-	return errors.As(err, &refused) && refused.APIError() != nil && refused.APIError().ErrorCode == codeUnavailable
-}
+func Leaderless(err error) bool { return RefusedWith(err, codeUnavailable) }

@@ -157,7 +157,7 @@ func (k *Keeper) create(ctx context.Context, stream *jetstream.StreamInfo, start
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		return nil, ErrBusy // a replica started in the same moment, from a later event
 	}
-	if refused, ok := errors.AsType[jetstream.JetStreamError](err); ok && refused.APIError() != nil && refused.APIError().ErrorCode == codeConsumerCreate {
+	if layout.RefusedWith(err, codeConsumerCreate) {
 		return nil, &Damaged{Stream: k.layout.Names.Stream(), Consumer: cfg.Durable, From: start, err: err}
 	}
 	if err != nil {

@@ -46,3 +46,6 @@ func (y *Yielding) Behind(lag uint64) bool {
 	y.behind.Store(behind)
 	return behind
 }
+
+// Now is what Behind said last.
+func (y *Yielding) Now() bool { return y.behind.Load() }

@@ -91,8 +91,7 @@ func Stream(ctx context.Context, js jetstream.JetStream, name string, o Options)
 // mayGoOn says whether a pass that broke off is worth another one. What the server
 // itself refuses is not; nor is a connection over which nothing comes any more.
 func (w *walker) mayGoOn(err error) bool {
-	var refused jetstream.JetStreamError
-	if errors.As(err, &refused) && refused.APIError() != nil && refused.APIError().Code < 500 && !w.o.Follow {
+	if refused := layout.Refusal(err); refused != nil && refused.Code < 500 && !w.o.Follow {
 		return false
 	}
 	return w.o.Follow || w.opened && time.Since(w.came) < patience

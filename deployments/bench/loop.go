@@ -12,11 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/delivery"
-	"github.com/popsee/webhooks/events"
 )
 
 // loopCommand is the least that delivers at all: pull, sign, send, acknowledge.
@@ -35,25 +33,9 @@ type loop struct {
 	secret    delivery.Secret
 }
 
-// loopPull is how many messages the client asks for ahead.
-const loopPull = 1000
-
 // Run delivers until it is told to stop.
 func (c *loopCommand) Run(ctx context.Context) error {
 	l, err := c.prepare()
-	if err != nil {
-		return err
-	}
-	nc, err := nats.Connect(c.NATS)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	cons, err := js.Consumer(ctx, events.Names{}.Stream(), plainConsumer)
 	if err != nil {
 		return err
 	}
@@ -66,16 +48,10 @@ func (c *loopCommand) Run(ctx context.Context) error {
 			}
 		})
 	}
-	cc, err := cons.Consume(func(msg jetstream.Msg) { msgs <- msg }, jetstream.PullMaxMessages(loopPull))
-	if err != nil {
-		return err
-	}
-	<-ctx.Done()
-	cc.Stop()
-	<-cc.Closed()
-	close(msgs)
-	workers.Wait()
-	return nil
+	return consume(ctx, c.NATS, func(msg jetstream.Msg) { msgs <- msg }, func() {
+		close(msgs)
+		workers.Wait()
+	})
 }
 
 func (c *loopCommand) prepare() (*loop, error) {

@@ -53,11 +53,21 @@ func (c *plainCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	nc, err := nats.Connect(c.NATS)
+	var handlers sync.WaitGroup
+	return consume(ctx, c.NATS, func(msg jetstream.Msg) {
+		handlers.Go(func() { p.handle(ctx, msg) })
+	}, handlers.Wait)
+}
+
+// consume hands on the messages of the plain durable until ctx ends; settle waits
+// for those that were handed on, while their acknowledgements can still be sent.
+func consume(ctx context.Context, url string, take func(jetstream.Msg), settle func()) error {
+	nc, err := nats.Connect(url)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
+	defer settle()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
@@ -66,17 +76,13 @@ func (c *plainCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var handlers sync.WaitGroup
-	cc, err := cons.Consume(func(msg jetstream.Msg) {
-		handlers.Go(func() { p.handle(ctx, msg) })
-	}, jetstream.PullMaxMessages(plainPending))
+	cc, err := cons.Consume(take, jetstream.PullMaxMessages(plainPending))
 	if err != nil {
 		return err
 	}
 	<-ctx.Done()
 	cc.Stop()
 	<-cc.Closed()
-	handlers.Wait()
 	return nil
 }
 

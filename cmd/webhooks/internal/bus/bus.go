@@ -54,7 +54,7 @@ func Connect(s config.NATSSettings, o Options) (*nats.Conn, error) {
 
 // manners are how the connection behaves once it stands.
 func manners(o Options) []nats.Option {
-	told := &teller{log: o.Log}
+	told := newTeller(o.Log)
 	return []nats.Option{
 		nats.Name(o.Name),
 		nats.MaxReconnects(forEver),

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,24 +14,17 @@ const toldEvery = 10 * time.Second
 // teller logs what happens to the connection, and not more often than anybody
 // can read.
 type teller struct {
-	log  zerolog.Logger
-	mu   sync.Mutex // guards last
-	last time.Time
+	log    zerolog.Logger
+	seldom zerolog.Logger // drops what comes too often
 }
 
-func (t *teller) mayTell() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if time.Since(t.last) < toldEvery {
-		return false
-	}
-	t.last = time.Now()
-	return true
+func newTeller(log zerolog.Logger) *teller {
+	return &teller{log: log, seldom: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: toldEvery})}
 }
 
 func (t *teller) lost(_ *nats.Conn, err error) {
-	if err != nil && t.mayTell() {
-		t.log.Warn().Err(err).Msg("NATS is away; what is in hand goes on, nothing is lost")
+	if err != nil {
+		t.seldom.Warn().Err(err).Msg("NATS is away; what is in hand goes on, nothing is lost")
 	}
 }
 
@@ -41,8 +33,8 @@ func (t *teller) back(nc *nats.Conn) {
 }
 
 func (t *teller) trouble(_ *nats.Conn, _ *nats.Subscription, err error) {
-	if errors.Is(err, nats.ErrConnectionClosed) || !t.mayTell() {
+	if errors.Is(err, nats.ErrConnectionClosed) {
 		return
 	}
-	t.log.Warn().Err(err).Msg("trouble on the NATS connection")
+	t.seldom.Warn().Err(err).Msg("trouble on the NATS connection")
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -69,7 +68,10 @@ func Open(ctx context.Context, o Options) (*Exporter, error) {
 		return nil, errors.Join(&Problem{fmt.Errorf("read OTEL_RESOURCE_ATTRIBUTES: %w", err)}, to.Shutdown(ctx))
 	}
 	// The SDK tells of what it cannot export in this one way; there is one exporter a process.
-	otel.SetErrorHandler(&quiet{log: o.Log})
+	told := o.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: tellEvery})
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		told.Warn().Err(err).Msg("spans cannot be exported and are dropped; deliveries go on")
+	}))
 	return &Exporter{sdktrace.NewTracerProvider(sdktrace.WithBatcher(to), sdktrace.WithResource(who))}, nil
 }
 
@@ -118,23 +120,6 @@ func client(env func(string) string) (otlptrace.Client, error) {
 
 // tellEvery is how often trouble with the collector is told.
 const tellEvery = time.Minute
-
-// quiet tells the log what the SDK could not do.
-type quiet struct {
-	log  zerolog.Logger
-	mu   sync.Mutex // guards last
-	last time.Time
-}
-
-// Handle implements otel.ErrorHandler.
-func (q *quiet) Handle(err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if now := time.Now(); now.Sub(q.last) >= tellEvery {
-		q.last = now
-		q.log.Warn().Err(err).Msg("spans cannot be exported and are dropped; deliveries go on")
-	}
-}
 
 // Problem is an environment that asks for what cannot be done.
 type Problem struct{ err error }
