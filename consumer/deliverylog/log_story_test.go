@@ -237,7 +237,7 @@ func TestWhatIsNotConfirmedIsDroppedAndTold(t *testing.T) {
 					w.wire.Cut(c.cut, "webhooks.attempts.")
 					l.Attempt(round*10+1, delivered("s", "r"))
 					l.Settled(KindDead, "s", round*10+2)
-					time.Sleep(20 * time.Second)
+					time.Sleep(20*time.Second + writeEvery/2) // between two writes: one would part the two records
 				}
 				l.Attempt(30, delivered("s", "r"))
 				time.Sleep(time.Second)
