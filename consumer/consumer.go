@@ -142,7 +142,8 @@ type Consumer struct {
 	stopping atomic.Bool
 
 	reconnects uint64 // of the connection, when the mark was last looked at for one; owned by pull
-	handlers   sync.WaitGroup
+	hands      *hands
+	receivers  sync.WaitGroup
 }
 
 // New returns a consumer that does nothing until [Consumer.Run].
@@ -170,6 +171,7 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 	}
 	c.live = &way{inflight: newInflight(), counted: c.countLive}
 	c.ways.add(c.live)
+	c.hands = newHands(c.handleOne)
 	c.replays = replay.New(js, fromReplays{c}, replay.Options{
 		Layout: o.Layout, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log,
 		Settled: c.metrics.replayed, Working: func(jobs int) { c.metrics.replays.Set(float64(jobs)) },
@@ -195,6 +197,7 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	loops.Go(func() { c.keepProgress(keep) })
 	loops.Go(func() { c.keepAdmission(keep) })
 	loops.Go(func() { c.keepCounting(keep) })
+	loops.Go(func() { c.hands.lend(keep) })
 	loops.Go(func() { c.parker.Run(keep) })
 	own, stopOwning := context.WithCancel(work)
 	loops.Go(func() { c.leases.Run(own, c.own) })
@@ -208,7 +211,8 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 	c.stopping.Store(true)
 	unwatch()
 	stopOwning()
-	c.handlers.Wait()
+	c.receivers.Wait()
+	c.hands.finish()
 	<-replaying
 	c.returns.flush()
 	c.unsent.flush()

@@ -40,7 +40,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 			wait.For(ctx, pullPause)
 			continue
 		}
-		c.handlers.Go(func() { c.receive(ctx, work, batch, n, asked) })
+		c.receivers.Go(func() { c.receive(ctx, work, batch, n, asked) })
 	}
 }
 
@@ -65,20 +65,13 @@ func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, erro
 	return batch, nil
 }
 
-// receive hands every message of a pull to a goroutine of its own and gives
-// back the slots the pull did not fill. asked is when the pull was opened.
+// receive has every message of a pull handled and gives back the slots the pull did
+// not fill. asked is when the pull was opened.
 func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int, asked time.Time) {
 	got := 0
 	for msg := range batch.Messages() {
 		got++
-		c.handlers.Go(func() {
-			defer c.slots.give(1)
-			if lapsed(asked.Add(c.o.pullExpires()), time.Now(), c.o.Layout.Wait()) {
-				c.metrics.settled[outcomeLeft].Inc()
-				return
-			}
-			c.handle(ctx, work, msg)
-		})
+		c.hands.do(errand{ctx, work, msg, asked})
 	}
 	now := time.Now().UnixNano()
 	c.pulled.Store(now)
@@ -89,6 +82,16 @@ func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBat
 		c.pullFailed(ctx, err)
 	}
 	c.slots.give(n - got)
+}
+
+// handleOne handles one message of a pull, and gives back its slot.
+func (c *Consumer) handleOne(e errand) {
+	defer c.slots.give(1)
+	if lapsed(e.asked.Add(c.o.pullExpires()), time.Now(), c.o.Layout.Wait()) {
+		c.metrics.settled[outcomeLeft].Inc()
+		return
+	}
+	c.handle(e.ctx, e.work, e.msg)
 }
 
 // lapsed says that a message of a pull may have been given to another replica

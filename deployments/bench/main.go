@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/popsee/webhooks/deployments/profile"
 )
 
 // commands is the whole command line. The last four are what the runner starts.
@@ -28,7 +30,9 @@ func main() {
 	defer stop()
 	parsed := kong.Parse(&commands{}, kong.Name("bench"), kong.Description("Measures the service on this machine; see deployments/benchmarks.md."),
 		kong.BindTo(ctx, (*context.Context)(nil)))
-	if err := parsed.Run(); err != nil {
+	err := parsed.Run()
+	profile.End()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called

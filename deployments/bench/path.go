@@ -30,6 +30,7 @@ type pathCommand struct {
 	Only     []string      `placeholder:"NAME,..." help:"Only these consumers."`
 	Markdown string        `placeholder:"FILE" help:"Write the table as Markdown."`
 	JSON     string        `placeholder:"FILE" help:"Write the raw numbers."`
+	Profile  string        `placeholder:"DIR" help:"Write CPU and allocation profiles of the processes into this folder; figures are then a little worse."`
 	Keep     bool          `help:"Keep the temporary folders, with every process' log."`
 }
 
@@ -90,7 +91,7 @@ type pathFigures struct {
 
 // Run measures and prints the table.
 func (c *pathCommand) Run(ctx context.Context) error {
-	bin, err := programs(ctx)
+	bin, err := c.programs(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,6 +108,13 @@ func (c *pathCommand) Run(ctx context.Context) error {
 	return errors.Join(
 		writeFile(c.Markdown, func() ([]byte, error) { return []byte(c.head() + "\n\n" + t.RenderMarkdown() + "\n"), nil }),
 		writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }))
+}
+
+func (c *pathCommand) programs(ctx context.Context) (string, error) {
+	if c.Profile != "" {
+		return profiled(ctx, c.Profile)
+	}
+	return programs(ctx)
 }
 
 func (c *pathCommand) head() string {

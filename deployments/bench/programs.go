@@ -10,24 +10,37 @@ import (
 	"strings"
 
 	"github.com/popsee/webhooks/deployments/internal/process"
+	"github.com/popsee/webhooks/deployments/profile"
 )
 
 // programs builds the programs into a temporary folder, which is the caller's to
-// remove.
-func programs(ctx context.Context) (string, error) {
+// remove. Flags are go build's.
+func programs(ctx context.Context, flags ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "bench-programs-")
 	if err != nil {
 		return "", err
 	}
-	if err := build(ctx, dir); err != nil {
+	if err := build(ctx, dir, flags...); err != nil {
 		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return dir, nil
 }
 
 // build builds the programs into a folder.
-func build(ctx context.Context, dir string) error {
-	return process.Build(ctx, dir, "github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks", "github.com/popsee/webhooks/deployments/bench")
+func build(ctx context.Context, dir string, flags ...string) error {
+	return process.Build(ctx, dir, append(flags, "github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks", "github.com/popsee/webhooks/deployments/bench")...)
+}
+
+// profiled builds programs that write their profiles into a folder when they end.
+func profiled(ctx context.Context, folder string) (string, error) {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.Setenv(profile.Variable, folder)); err != nil { //nolint:gosec // it is to be read
+		return "", err
+	}
+	return programs(ctx, "-tags", "profile")
 }
 
 // buildWatermill builds the program of the nested module, beside the others.

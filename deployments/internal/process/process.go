@@ -22,7 +22,7 @@ import (
 // in hand 25 s.
 const stopTime = 40 * time.Second
 
-// Build builds programs into a folder, by their import paths.
+// Build builds programs into a folder, by their import paths; flags of go build may stand before them.
 func Build(ctx context.Context, dir string, programs ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Stderr = os.Stderr

@@ -8,15 +8,44 @@ import (
 
 func TestTheHeapHasTheSameRoomWhateverIsInUse(t *testing.T) {
 	for live, want := range map[uint64]int{0: 400, 1 << 20: 400, 4 << 20: 400, 8 << 20: 200, 16 << 20: 100, 32 << 20: 50, 64 << 20: 25, 1 << 30: 25} {
-		if got := percentFor(live); got != want {
+		if got := percentFor(live, leastRoom); got != want {
 			t.Errorf("with %d MiB in use GOGC is %d, want %d", live>>20, got, want)
 		}
 	}
 }
 
+func TestALoadGetsMoreRoomAndGivesItBack(t *testing.T) {
+	h := headroom{bytes: leastRoom}
+	looks := func(n int, collections uint64) (ended int) {
+		for range n {
+			if h.look(collections) {
+				ended++
+			}
+		}
+		return ended
+	}
+	if ended := looks(100, 2) + looks(3*calmLooks, 0); h.bytes != leastRoom || ended != 0 {
+		t.Errorf("a light load changed the room to %d, ended %d times", h.bytes, ended)
+	}
+	looks(10, 8)
+	if h.bytes != mostRoom {
+		t.Errorf("the room under load is %d, want %d", h.bytes, mostRoom)
+	}
+	if ended := looks(calmLooks-1, 0); h.bytes != mostRoom || ended != 0 {
+		t.Errorf("a short pause changed the room to %d, ended %d times", h.bytes, ended)
+	}
+	looks(1, 1)
+	if ended := looks(calmLooks, 0); h.bytes != leastRoom || ended != 1 {
+		t.Errorf("after the load the room is %d, ended %d times; want %d, once", h.bytes, ended, leastRoom)
+	}
+	if ended := looks(3*calmLooks, 0); ended != 0 {
+		t.Errorf("memory would be given back %d times more for nothing", ended)
+	}
+}
+
 func TestWhatIsInUseIsKnown(t *testing.T) {
 	runtime.GC()
-	if live() == 0 {
+	if collections, live := heap(); live == 0 || collections == 0 {
 		t.Error("the runtime does not say what is in use")
 	}
 }

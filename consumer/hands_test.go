@@ -1,0 +1,76 @@
+package consumer
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// peak counts what is under way at once.
+type peak struct{ now, most atomic.Int64 }
+
+func (p *peak) during(f func()) {
+	n := p.now.Add(1)
+	for most := p.most.Load(); n > most && !p.most.CompareAndSwap(most, n); most = p.most.Load() {
+	}
+	f()
+	p.now.Add(-1)
+}
+
+// handAll handles n messages that take d each, and says how many were under way at
+// once and how many hands were left.
+func handAll(t *testing.T, n int, d time.Duration) (most, left int) {
+	t.Helper()
+	var p peak
+	h := newHands(func(errand) { p.during(func() { time.Sleep(d) }) })
+	ctx, cancel := context.WithCancel(t.Context())
+	var lending sync.WaitGroup
+	lending.Go(func() { h.lend(ctx) })
+	for range n {
+		h.do(errand{})
+	}
+	time.Sleep(2 * d)
+	synctest.Wait()
+	h.mu.Lock()
+	left = len(h.all)
+	h.mu.Unlock()
+	h.finish()
+	cancel()
+	lending.Wait()
+	if got := len(h.turns); got != cap(h.turns) {
+		t.Errorf("%d turns of %d were given back", got, cap(h.turns))
+	}
+	if len(h.all) != 0 {
+		t.Errorf("%d hands did not end", len(h.all))
+	}
+	return int(p.most.Load()), left
+}
+
+func TestWhatIsDoneAtOnceIsNotBegunByTheThousand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		most, _ := handAll(t, 2000, turnTime/2)
+		if turns := turnsEach * runtime.GOMAXPROCS(0); most > turns {
+			t.Errorf("%d messages were begun at once, want at most %d", most, turns)
+		}
+	})
+}
+
+func TestWhatTakesLongKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		most, left := handAll(t, 2000, 5*time.Second)
+		if most != 2000 {
+			t.Errorf("%d messages were under way at once, want all 2,000", most)
+		}
+		if took := time.Since(began) - 2*5*time.Second; took > 2*time.Second {
+			t.Errorf("the last was begun after %s", took)
+		}
+		if left > keptIdle {
+			t.Errorf("%d hands are kept, want at most %d", left, keptIdle)
+		}
+	})
+}
