@@ -86,7 +86,7 @@ func alternatives(line string) (all []string) {
 func checkWords(t *testing.T, page, line string) {
 	t.Helper()
 	node := newParser(t).Model.Node
-	for _, word := range strings.FieldsSeq(line) {
+	for word := range strings.FieldsSeq(line) {
 		if len(node.Children) == 0 {
 			return
 		}

@@ -115,5 +115,9 @@ webhooks verify --secret-file secret.txt --signature sha256=04b1… body.json`,
 webhooks config show
 webhooks config show --listen 127.0.0.1:4333       what a run with that flag would have
 WEBHOOKS_CONFIG=webhooks.yaml webhooks config show --json`,
+	"completion": `
+source <(webhooks completion bash)                 in ~/.bashrc
+source <(webhooks completion zsh)                  in ~/.zshrc
+webhooks completion fish | source                  in ~/.config/fish/config.fish`,
 	"version": "webhooks version",
 }
