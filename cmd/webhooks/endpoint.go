@@ -121,24 +121,31 @@ const maxSecretFile = 4 << 10
 // readSecret reads a secret from a file or the standard input. The line end that
 // editors and echo leave behind is not part of it.
 func (w *world) readSecret(path string) (delivery.Secret, error) {
+	secret, _, err := w.readSecretAsIs(path)
+	return secret, err
+}
+
+// readSecretAsIs also says whether there was a line end that was left out.
+func (w *world) readSecretAsIs(path string) (secret delivery.Secret, ended bool, err error) {
 	in := w.in
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return delivery.Secret{}, withHint("the file must exist and be readable; use - for the standard input", "read the secret: %w", err)
+			return secret, false, withHint("the file must exist and be readable; use - for the standard input", "read the secret: %w", err)
 		}
 		defer f.Close()
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxSecretFile))
 	if err != nil {
-		return delivery.Secret{}, fmt.Errorf("read the secret: %w", err)
+		return secret, false, fmt.Errorf("read the secret: %w", err)
 	}
-	secret, err := delivery.NewSecret(strings.TrimRight(string(b), "\r\n"))
+	text := strings.TrimRight(string(b), "\r\n")
+	secret, err = delivery.NewSecret(text)
 	if err != nil {
-		return delivery.Secret{}, usage{withHint("the file must hold the secret and nothing else", "read the secret from %s: %w", path, err)}
+		return secret, false, usage{withHint("the file must hold the secret and nothing else", "read the secret from %s: %w", path, err)}
 	}
-	return secret, nil
+	return secret, len(text) < len(b), nil
 }
 
 // keyringFlags say where the key ring is.

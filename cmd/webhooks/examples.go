@@ -110,10 +110,15 @@ webhooks listen --fail-first 2                     answer 503 twice, then 200
 webhooks listen --delay 4s
 webhooks listen --hang`,
 	"verify": `
-webhooks verify --secret-file secret.txt --signature sha256=04b1… body.json`,
+webhooks verify --secret-file secret.txt --signature sha256=04b1… body.json
+webhooks verify --secret-file secret.txt --signature v1,K5oZ… --id r1 --timestamp 1705924800 body.json`,
 	"config show": `
 webhooks config show
 webhooks config show --listen 127.0.0.1:4333       what a run with that flag would have
 WEBHOOKS_CONFIG=webhooks.yaml webhooks config show --json`,
+	"completion": `
+source <(webhooks completion bash)                 in ~/.bashrc
+source <(webhooks completion zsh)                  in ~/.zshrc
+webhooks completion fish | source                  in ~/.config/fish/config.fish`,
 	"version": "webhooks version",
 }

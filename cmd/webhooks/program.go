@@ -52,6 +52,7 @@ type commands struct {
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
 	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`
 	Config      configCommand      `cmd:"" help:"What the settings are, and where each came from."`
+	Completion  completionCommand  `cmd:"" help:"Print what makes your shell complete commands and flags."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
@@ -101,6 +102,7 @@ func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result
 			result = *code
 		}
 	}()
+	w.complete(parser)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

@@ -349,9 +349,14 @@ func TestTheWorkedExampleVerifies(t *testing.T) {
 
 func readPage(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile("README.md")
+	return readFile(t, "README.md")
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(page)
+	return string(text)
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is missing: PHP, Ruby, Node.js with npm and
+# Installs what the tests need and is missing: curl, PHP, Ruby, Node.js with npm and
 # Python 3, systemd for its unit, as Debian packages (needs root), and the packages
 # that the Node.js programs need. Does nothing when all are there. What cannot be installed is listed as NOT RUN, and the exit
 # is 1: the tests never skip quietly.
 set -u
 
 # command:package
-wanted=(php:php-cli ruby:ruby node:nodejs npm:npm python3:python3 systemd-analyze:systemd)
+wanted=(curl:curl php:php-cli ruby:ruby node:nodejs npm:npm python3:python3 systemd-analyze:systemd)
 here="$(dirname "$0")"
 # folder:package that is there when the folder's packages are installed
 modules=("$here/../sealing/node:@hpke/core" "$here/../publishing/node:@asyncapi/parser")
