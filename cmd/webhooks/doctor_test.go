@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,7 +92,8 @@ func TestAtLeast(t *testing.T) {
 	}
 }
 
-// TestTheDoctorNamesTheRightThatIsMissing, and what it tries changes nothing.
+// TestTheDoctorNamesTheRightThatIsMissing, and what it tries changes nothing and
+// fills no log.
 func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 	deny := []string{"$KV.webhook_health.>", "webhooks.dead.*", "$JS.API.CONSUMER.MSG.NEXT.RESPONSES.webhooks", "$JS.API.STREAM.PURGE.WEBHOOK_LANES"}
 	s, err := server.NewServer(&server.Options{
@@ -103,6 +106,8 @@ func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var log serverLog
+	s.SetLogger(&log, false, false)
 	s.Start()
 	defer s.WaitForShutdown()
 	defer s.Shutdown()
@@ -125,8 +130,12 @@ func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := stored(t, js)
+	log.reset()
 	if said := doctorSays(t, s.ClientURL(), "all"); strings.Contains(said, "fail  permissions") || !strings.Contains(said, "ok    permissions") {
 		t.Errorf("somebody who may do everything is told:\n%s", said)
+	}
+	if logged := log.said(); logged != "" {
+		t.Errorf("NATS has logged what was tried:\n%s", logged)
 	}
 	said := doctorSays(t, s.ClientURL(), "few")
 	for _, subject := range []string{"$KV.webhook_health.doctor", "webhooks.dead.doctor", "$JS.API.CONSUMER.MSG.NEXT.RESPONSES.webhooks", "$JS.API.STREAM.PURGE.WEBHOOK_LANES"} {
@@ -141,6 +150,49 @@ func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 		t.Errorf("the streams held %s, and hold %s", before, after)
 	}
 }
+
+// serverLog is what a NATS server writes into its log, but for what it notes of its
+// own doings.
+type serverLog struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+func (l *serverLog) add(level, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, level+" "+fmt.Sprintf(format, args...))
+}
+
+func (l *serverLog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = nil
+}
+
+func (l *serverLog) said() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
+// Noticef implements server.Logger.
+func (l *serverLog) Noticef(string, ...any) {}
+
+// Warnf implements server.Logger.
+func (l *serverLog) Warnf(format string, args ...any) { l.add("warn", format, args...) }
+
+// Fatalf implements server.Logger.
+func (l *serverLog) Fatalf(format string, args ...any) { l.add("fatal", format, args...) }
+
+// Errorf implements server.Logger.
+func (l *serverLog) Errorf(format string, args ...any) { l.add("error", format, args...) }
+
+// Debugf implements server.Logger.
+func (l *serverLog) Debugf(string, ...any) {}
+
+// Tracef implements server.Logger.
+func (l *serverLog) Tracef(string, ...any) {}
 
 func doctorSays(t *testing.T, url, user string) string {
 	t.Helper()
