@@ -12,7 +12,18 @@ import (
 type auditCommand struct {
 	connection `embed:""`
 	span       `embed:""`
-	JSON       bool `name:"json" help:"Print JSON."`
+	Survey     noSurvey `name:"survey" hidden:""` // people look for it
+	JSON       bool     `name:"json" help:"Print JSON."`
+}
+
+// noSurvey refuses to audit one survey: what left the event stream does not say whose
+// it was.
+type noSurvey struct{}
+
+// UnmarshalText implements encoding.TextUnmarshaler for the command line.
+func (*noSurvey) UnmarshalText([]byte) error {
+	return withHint("leave --survey out, and bound it with --since and --until; for one response: webhooks why RESPONSE",
+		"an audit accounts for every sequence, whosever it is")
 }
 
 // errUnproven is the end of an audit that found what nothing accounts for.
