@@ -138,6 +138,22 @@ func TestAuditFindsWhatWasPlantedAndNothingElse(t *testing.T) {
 		wantRuns(t, got, audit.Lost, w.seqOf(gap), w.seqOf(lost))
 		wantRuns(t, got, audit.Unproven, w.seqOf(torn), w.seqOf(unsaid))
 
+		// Of each it says whose it is, as far as that is known, and when it was published.
+		for _, s := range got.Stretches[audit.Unproven] {
+			of := map[uint64]events.Survey{w.seqOf(torn): "off", w.seqOf(unsaid): "fine"}[s.From]
+			if !slices.Equal(s.Surveys, []events.Survey{of}) || s.After.IsZero() || !s.After.Equal(s.Before) {
+				t.Errorf("the unproven stretch %d-%d is of %v, published %s to %s", s.From, s.To, s.Surveys, s.After, s.Before)
+			}
+		}
+		for _, s := range got.Stretches[audit.Lost] {
+			if len(s.Surveys) > 0 || s.After.IsZero() || s.Before.Before(s.After) {
+				t.Errorf("the lost stretch %d-%d is of %v, published %s to %s", s.From, s.To, s.Surveys, s.After, s.Before)
+			}
+		}
+		if n := len(got.Stretches[audit.Unproven]) + len(got.Stretches[audit.Lost]); n != 4 {
+			t.Errorf("%d stretches are described, want 4", n)
+		}
+
 		// A loss that the log has counted explains as many as it counts.
 		w.plantLoss(w.seqOf(unsaid), 1)
 		want[audit.Unproven], want[audit.RecordDropped] = 1, 1

@@ -14,6 +14,7 @@ type attemptsCommand struct {
 	connection `embed:""`
 	Survey     string `name:"survey" placeholder:"ID" help:"Only this survey's; the search is 64 times shorter with it."`
 	Response   string `name:"response" placeholder:"ID" help:"Only attempts of this response."`
+	Replay     string `name:"replay" placeholder:"ID" help:"Only attempts of this replay."`
 	Reason     string `name:"reason" placeholder:"REASON" help:"Only attempts that ended so, such as timeout or 5xx."`
 	Failed     bool   `name:"failed" help:"Only attempts that were not delivered."`
 	Since      when   `name:"since" placeholder:"TIME" help:"Only since: a time, or a duration ago such as 2h."`
@@ -65,7 +66,7 @@ func (c *attemptsCommand) Run(w *world) error {
 
 func (c *attemptsCommand) filter() (deliverylog.Filter, error) {
 	f := deliverylog.Filter{
-		EventID: c.Response, Reason: delivery.Reason(c.Reason), Failed: c.Failed, Since: c.Since.Time, Until: c.Until.Time, Limit: c.Limit,
+		EventID: c.Response, Replay: c.Replay, Reason: delivery.Reason(c.Reason), Failed: c.Failed, Since: c.Since.Time, Until: c.Until.Time, Limit: c.Limit,
 	}
 	if !c.All {
 		f.Kinds = []deliverylog.Kind{deliverylog.KindAttempt}

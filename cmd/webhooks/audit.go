@@ -1,18 +1,32 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
+	"github.com/popsee/webhooks/events"
 )
 
 type auditCommand struct {
 	connection `embed:""`
 	span       `embed:""`
-	JSON       bool `name:"json" help:"Print JSON."`
+	Survey     noSurvey `name:"survey" hidden:""` // people look for it
+	JSON       bool     `name:"json" help:"Print JSON."`
+}
+
+// noSurvey refuses to audit one survey: what left the event stream does not say whose
+// it was.
+type noSurvey struct{}
+
+// UnmarshalText implements encoding.TextUnmarshaler for the command line.
+func (*noSurvey) UnmarshalText([]byte) error {
+	return withHint("leave --survey out, and bound it with --since and --until; for one response: webhooks why RESPONSE",
+		"an audit accounts for every sequence, whosever it is")
 }
 
 // errUnproven is the end of an audit that found what nothing accounts for.
@@ -123,18 +137,57 @@ func remarks(r audit.Report) (lines []string) {
 		say("record-dropped: the log counted %d records as lost there; which of these events they were cannot be known: %s", r.Dropped, stretches(r.Runs[audit.RecordDropped]))
 	}
 	if n := r.Counts[audit.Unproven]; n > 0 {
-		first := r.Runs[audit.Unproven][0].From
 		say("unproven: sequences %s", stretches(r.Runs[audit.Unproven]))
 		say("  the log is written up to a second late, and a crash loses its last quarter second: audit again in a minute")
-		say("  then send them again; receivers recognise by X-Popsee-Delivery what they have: webhooks replay start --since %d --until %d", first, lastRun(r.Runs[audit.Unproven]))
+		say("  then send these again, and no others; receivers recognise by X-Popsee-Delivery what they have:")
+		sendAgain(r, say)
 		say("  for one of them: webhooks why RESPONSE, or webhooks attempts --all")
 	}
 	if n := r.Counts[audit.Lost]; n > 0 {
 		say("lost: sequences %s", stretches(r.Runs[audit.Lost]))
+		for _, s := range r.Stretches[audit.Lost][:min(len(r.Stretches[audit.Lost]), shownRuns)] {
+			say("  %s: %s", stretches([]deliverylog.Run{s.Run}), cmp.Or(publishedAt(s), "nobody knows when they were published"))
+		}
 		say("  they are in no stream of ours any more: their publisher has to publish them again (webhooks publish)")
 		say("  find out why: somebody deleted or purged, or the event stream's limits are too tight (webhooks status, webhooks doctor)")
 	}
 	return lines
+}
+
+// sendAgain says which command sends each stretch again, and whose events those are.
+func sendAgain(r audit.Report, say func(format string, args ...any)) {
+	all := r.Stretches[audit.Unproven]
+	for _, s := range all[:min(len(all), shownRuns)] {
+		say("    webhooks replay start --since %d --until %d    # %s", s.From, s.To, strings.Join(slices.DeleteFunc([]string{ofSurveys(s.Surveys), publishedAt(s)}, isEmpty), ", "))
+	}
+	if more := len(r.Runs[audit.Unproven]) - shownRuns; more > 0 {
+		say("    and so on: %d more stretches, which webhooks audit --json names", more)
+	}
+}
+
+func isEmpty(s string) bool { return s == "" }
+
+func ofSurveys(surveys []events.Survey) string {
+	if len(surveys) == 0 {
+		return ""
+	}
+	return "of " + listed(surveys)
+}
+
+// publishedAt says when the events of a stretch were published, as far as that is known.
+func publishedAt(s audit.Stretch) string {
+	switch {
+	case s.After.IsZero() && s.Before.IsZero():
+		return ""
+	case s.After.IsZero():
+		return "published before " + shortTime(s.Before)
+	case s.Before.IsZero():
+		return "published after " + shortTime(s.After)
+	case s.After.Equal(s.Before):
+		return "published " + shortTime(s.After)
+	default:
+		return "published between " + shortTime(s.After) + " and " + shortTime(s.Before)
+	}
 }
 
 // shownRuns is how many stretches are printed; --json has more.
@@ -155,5 +208,3 @@ func stretches(runs []deliverylog.Run) string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-func lastRun(runs []deliverylog.Run) uint64 { return runs[len(runs)-1].To }

@@ -9,6 +9,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -105,6 +106,9 @@ type doctor struct {
 	url      string        // likewise
 	layout   layout.Layout // as the settings want it, once the server was asked
 	lacking  map[string]bool
+
+	alarm   *mark.Alarm   // that stands; nil when none does
+	settled mark.Position // as the mark has it; zero without one
 }
 
 // checkTime bounds one check: what a server may not say it does not refuse either.
@@ -120,10 +124,11 @@ func (d *doctor) examine(ctx context.Context, tell func(finding)) (all []finding
 		{"connection", d.checkConnection},
 		{"jetstream", d.checkJetStream},
 		{"permissions", d.checkPermissions},
+		{"mark", d.checkMark}, // an alarm explains what the others find
 		{"set-up", d.checkSetUp},
 		{"streams", d.checkStreams},
+		{"sync", d.checkSync},
 		{"clock", d.checkClock},
-		{"mark", d.checkMark},
 		{"live consumer", d.checkLive},
 		{"endpoints", d.checkEndpoints},
 		{"health", d.checkHealth},

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
 )
@@ -172,7 +174,11 @@ func (d *doctor) checkSetUp(ctx context.Context) ([]finding, error) {
 	}
 	found := make([]finding, 0, len(report))
 	for _, f := range report {
-		found = append(found, setUp(f)...)
+		is := setUp(f)
+		if f.Kind == "consumer" {
+			is = d.afterAlarm(is)
+		}
+		found = append(found, is...)
 	}
 	return found, err
 }
@@ -242,7 +248,39 @@ func (d *doctor) checkStreams(ctx context.Context) (found []finding, err error) 
 		found = append(found, filling(info, s.do))
 		found = append(found, copies(info, d.nc.ConnectedClusterName() != "")...)
 	}
-	return append(found, ok("sync", "how often NATS syncs to disk only its own configuration says: a server of your own needs sync_interval: always; the embedded one has it")), nil
+	return found, nil
+}
+
+// checkSync asks the monitoring endpoints how their servers sync: clients are not
+// told.
+func (d *doctor) checkSync(ctx context.Context) (found []finding, err error) {
+	monitors := d.settings.NATS.Monitors()
+	switch {
+	case len(monitors) > 0:
+	case d.nc.ConnectedServerName() == natsd.ServerName && d.nc.ConnectedClusterName() == "":
+		return []finding{ok("sync", "the service's own NATS syncs every write before it acknowledges it")}, nil
+	default:
+		return []finding{warn("sync", "set jetstream { sync_interval: always } on every node, and give their monitoring addresses with --nats-monitor http://HOST:8222 to have it checked",
+			"whether NATS syncs every write cannot be seen from here: where it does not, a power failure loses events it has acknowledged")}, nil
+	}
+	for _, m := range monitors {
+		s, err := bus.SyncOf(ctx, m)
+		found = append(found, syncing(m, s, err))
+	}
+	return found, nil
+}
+
+// syncing judges what one monitoring endpoint says.
+func syncing(monitor string, s bus.Sync, err error) finding {
+	switch {
+	case err != nil:
+		return warn("sync", "check --nats-monitor: it names the monitoring address (http_port) of each node", "whether NATS syncs every write could not be checked: %s", err)
+	case !s.Always:
+		return warn("sync", "set jetstream { sync_interval: always } on that node",
+			"the node at %s syncs every %s: a power failure of several nodes loses the events acknowledged since", monitor, s.Interval)
+	default:
+		return ok("sync", "the node at %s syncs every write before it acknowledges it", monitor)
+	}
 }
 
 // filling says what a stream holds, and how far back. One that drops its oldest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -75,13 +76,14 @@ func (d *doctor) checkPermissions(ctx context.Context) ([]finding, error) {
 	return found, nil
 }
 
-// may tries to publish to a subject what nobody can do anything with: a request
-// that is no JSON, without anybody to answer to, bound for a stream that does not
-// exist. The server says at once, and before it answers anything later, when that
-// is not allowed.
+// may tries to publish to a subject what every server refuses: a request that asks
+// for more than any server knows, bound for a stream that does not exist, without
+// anybody to answer to. Such a refusal is an ordinary answer of which nothing stands
+// in the server's log. The server says at once, and before it answers anything later,
+// when the user may not publish there.
 func (d *doctor) may(ctx context.Context, subject string) (bool, error) {
 	before := d.nc.LastError()
-	err := d.nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{expectedStream: {"none-the-doctor-asks"}}, Data: []byte("{")})
+	err := d.nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{expectedStream: {noStream}, requiredLevel: {"1000000"}}, Data: refusedBody(subject)})
 	if err != nil {
 		return false, fmt.Errorf("try to publish to %s: %w", subject, err)
 	}
@@ -92,5 +94,19 @@ func (d *doctor) may(ctx context.Context, subject string) (bool, error) {
 	return !errors.Is(after, nats.ErrPermissionViolation) || errors.Is(after, before), nil
 }
 
-// expectedStream makes a stream refuse a message meant for another one.
-const expectedStream = "Nats-Expected-Stream"
+const (
+	noStream       = "none-the-doctor-asks"
+	expectedStream = "Nats-Expected-Stream"    // a stream refuses a message meant for another one
+	requiredLevel  = "Nats-Required-Api-Level" // a server refuses a request meant for a newer one
+)
+
+// refusedBody is what a server refuses that does not know requiredLevel. It is no
+// JSON: no request can be made of it. Only what makes a consumer is read before that
+// header, and logged when it is not well formed; it is of another stream than its
+// subject.
+func refusedBody(subject string) []byte {
+	if strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE.") {
+		return []byte(`{"stream_name":"` + noStream + `","config":{}}`)
+	}
+	return []byte("{")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,17 +25,29 @@ func (d *doctor) checkMark(ctx context.Context) ([]finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if alarm != nil {
-		return []finding{fail("mark", alarm.Hint(), "%s", alarm.What)}, nil
-	}
 	p, known, err := mark.Read(ctx, d.js, d.names)
 	if err != nil {
 		return nil, err
+	}
+	d.alarm, d.settled = alarm, p
+	if alarm != nil {
+		return []finding{fail("mark", alarm.Hint()+"; see it first with --dry-run, and WebhooksStoppedByAlarm in deployments/runbook.md",
+			"an alarm stands, and nothing is delivered: %s", alarm.What)}, nil
 	}
 	if !known {
 		return []finding{warn("mark", "start the service: webhooks run", "there is none: the service has never run here")}, nil
 	}
 	return []finding{ok("mark", "all settled up to sequence %d, noted %s", p.Floor, ago(p.At, time.Now()))}, nil
+}
+
+// afterAlarm says of findings that an alarm explains what goes before everything else.
+func (d *doctor) afterAlarm(found []finding) []finding {
+	for i := range found {
+		if d.alarm != nil && found[i].Grade != gradeOK {
+			found[i].Do = "decide about the alarm first: " + d.alarm.Command
+		}
+	}
+	return found
 }
 
 // checkLive looks at what all replicas pull from.
@@ -50,7 +63,11 @@ func (d *doctor) checkLive(ctx context.Context) ([]finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at consumer %s: %w", d.names.Consumer(), err)
 	}
-	return live(stream.CachedInfo(), cons.CachedInfo(), time.Now()), nil
+	info := *cons.CachedInfo()
+	if d.alarm != nil && d.settled.Created.Equal(stream.CachedInfo().Created) {
+		info.AckFloor.Stream = d.settled.Floor // its own was lost
+	}
+	return d.afterAlarm(live(stream.CachedInfo(), &info, time.Now())), nil
 }
 
 func live(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo, now time.Time) (found []finding) {
@@ -63,11 +80,31 @@ func live(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo, now time.T
 	default:
 		found = append(found, ok(about, "%d not yet given to a replica, %d in hand", info.NumPending, info.NumAckPending))
 	}
-	if left := consumer.TimeLeft(stream, info, now); left < shortLeft {
-		found = append(found, fail("time left", "have it deliver again, or let the event stream keep more (max_age, max_bytes)",
-			"the oldest unsettled event leaves the event stream in %s", spoken(left)))
+	return append(found, timeLeft(stream, info, now))
+}
+
+// timeLeft judges how soon events are lost when nothing changes. A stream that keeps
+// little is not at its end whenever something is in hand.
+func timeLeft(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo, now time.Time) finding {
+	const about = "time left"
+	cfg, short := stream.Config, shortLeft
+	if cfg.MaxAge > 0 {
+		short = min(short, cfg.MaxAge/2)
 	}
-	return found
+	left := consumer.TimeLeft(stream, info, now)
+	switch {
+	case stream.State.Msgs == 0 || info.NumPending == 0 && info.NumAckPending == 0:
+		return ok(about, "nothing in the event stream waits to be settled")
+	case left < short:
+		return fail(about, "find out why it is not delivered: webhooks status; or let the event stream keep more (max_age, max_bytes)",
+			"the oldest unsettled event leaves the event stream, and is lost, in %s", spoken(left))
+	case cfg.MaxAge <= 0 && cfg.MaxBytes <= 0:
+		return ok(about, "without end: the event stream drops nothing by age or size")
+	case left == math.MaxInt64:
+		return ok(about, "not known before more was published: the event stream is bounded by size alone")
+	default:
+		return ok(about, "the oldest unsettled event stays in the event stream for another %s", spoken(left))
+	}
 }
 
 // checkEndpoints reads the bucket as every replica does.
@@ -160,9 +197,10 @@ func (d *doctor) checkHere(ctx context.Context) ([]finding, error) {
 	r := (&statusCommand{Admin: d.settings.Admin.Listen}).ask(ctx)
 	switch {
 	case r == nil:
-		return []finding{ok("this machine", "no replica answers at %s; whether a replica's view of endpoints is current, its own /readyz says", d.settings.Admin.Listen)}, nil
+		return []finding{warn("this machine", "run it where a replica runs, or name one with --admin-listen; on every replica /readyz says it, and the alert WebhooksEndpointsStale",
+			"no replica answers at %s: whether replicas' views of endpoints are current cannot be seen from here", d.settings.Admin.Listen)}, nil
 	case r.Reason != "":
-		return []finding{fail("this machine", r.Do, "the replica at %s is %s: %s", r.Address, r.Status, r.Reason)}, nil
+		return d.afterAlarm([]finding{fail("this machine", r.Do, "the replica at %s is %s: %s", r.Address, r.Status, r.Reason)}), nil
 	}
 	found := []finding{ok("this machine", "the replica at %s is %s: its view of endpoints is current", r.Address, r.Status)}
 	for _, warning := range r.Warnings {

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/provision"
@@ -51,23 +55,43 @@ func TestGrades(t *testing.T) {
 			copies(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 3}, Cluster: &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{{Name: "b", Current: true}, {Name: "c", Offline: true}}}}, true),
 			gradeFail, "c is offline",
 		},
-		"no leader":          {copies(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 3}, Cluster: &jetstream.ClusterInfo{}}, true), gradeFail, "no leader"},
-		"all is given out":   {live(old, &jetstream.ConsumerInfo{NumAckPending: 5, AckFloor: jetstream.SequenceInfo{Stream: 6}, Config: jetstream.ConsumerConfig{MaxAckPending: 5}}, now), gradeFail, "no more are given out"},
-		"nobody asks":        {live(old, &jetstream.ConsumerInfo{NumPending: 5, AckFloor: jetstream.SequenceInfo{Stream: 6}}, now), gradeFail, "no replica asks"},
-		"soon gone":          {live(old, &jetstream.ConsumerInfo{NumPending: 11, NumWaiting: 1}, now), gradeFail, "in 12 h"},
-		"nothing waits":      {live(old, &jetstream.ConsumerInfo{NumWaiting: 1, AckFloor: jetstream.SequenceInfo{Stream: 11}}, now), gradeOK, "0 in hand"},
-		"nobody lives":       {fleet(leases.Picture{}, []int{0, 1}, 2), gradeFail, "nothing is delivered"},
-		"a shard is free":    {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1")}, Holders: holds("a")}, []int{1}, 2), gradeWarn, "1 of 2 shards"},
-		"a holder is gone":   {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1")}, Holders: holds("a", "b")}, nil, 2), gradeWarn, "held by b"},
-		"two versions":       {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1"), replica("b", "2")}, Holders: holds("a", "b")}, nil, 2), gradeWarn, "1, 2"},
-		"all is owned":       {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1")}, Holders: holds("a", "a")}, nil, 2), gradeOK, "all 2 shards"},
-		"as wanted":          {setUp(provision.Finding{Kind: "stream", Name: "S", Verdict: provision.Same}), gradeOK, "is there"},
-		"missing":            {setUp(provision.Finding{Kind: "stream", Name: "S", Verdict: provision.Created}), gradeFail, "is missing"},
-		"otherwise":          {setUp(provision.Finding{Differences: []provision.Difference{{Field: "ack_wait", Have: "1s", Want: "30s", Ours: true}}}), gradeFail, "ack_wait is 1s, wanted 30s"},
-		"its owner's choice": {setUp(provision.Finding{Differences: []provision.Difference{{Field: "max_age", Have: "1s", Want: "30s"}}}), gradeWarn, "its owner's choice"},
-		"blocked":            {handshake(delivery.Handshake{Host: "example.com:443", Reason: delivery.ReasonBlocked, Detail: "address blocked: private or reserved"}), gradeFail, "blocked-address"},
-		"it ends soon":       {handshake(delivery.Handshake{Host: "example.com:443", TLS: "TLS 1.3", Expires: time.Now().Add(50 * time.Hour)}), gradeWarn, "in 2 d"},
-		"it is good":         {handshake(delivery.Handshake{Host: "example.com:443", TLS: "TLS 1.3", Expires: time.Now().Add(5000 * time.Hour)}), gradeOK, "good until"},
+		"no leader":        {copies(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 3}, Cluster: &jetstream.ClusterInfo{}}, true), gradeFail, "no leader"},
+		"all is given out": {live(old, &jetstream.ConsumerInfo{NumAckPending: 5, AckFloor: jetstream.SequenceInfo{Stream: 6}, Config: jetstream.ConsumerConfig{MaxAckPending: 5}}, now), gradeFail, "no more are given out"},
+		"nobody asks":      {live(old, &jetstream.ConsumerInfo{NumPending: 5, AckFloor: jetstream.SequenceInfo{Stream: 6}}, now), gradeFail, "no replica asks"},
+		"soon gone":        {live(old, &jetstream.ConsumerInfo{NumPending: 11, NumWaiting: 1}, now), gradeFail, "in 12 h"},
+		"it waits":         {[]finding{timeLeft(old, &jetstream.ConsumerInfo{NumPending: 1, AckFloor: jetstream.SequenceInfo{Stream: 10}}, now)}, gradeOK, "for another 30 d"},
+		"nothing is lost": {
+			[]finding{timeLeft(&jetstream.StreamInfo{State: old.State}, &jetstream.ConsumerInfo{NumPending: 11}, now)}, gradeOK, "drops nothing by age or size",
+		},
+		"by size, all at once": {
+			[]finding{timeLeft(&jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxBytes: 1000}, State: jetstream.StreamState{Msgs: 1, FirstSeq: 1, LastSeq: 1, Bytes: 10}}, &jetstream.ConsumerInfo{NumPending: 1}, now)},
+			gradeOK, "not known before more was published",
+		},
+		"it keeps little": {
+			[]finding{timeLeft(&jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxAge: 12 * time.Hour}, State: jetstream.StreamState{Msgs: 1, FirstSeq: 1, LastSeq: 1, FirstTime: now, LastTime: now}}, &jetstream.ConsumerInfo{NumAckPending: 1}, now)},
+			gradeOK, "for another 12 h",
+		},
+		"it keeps little, and that is half gone": {
+			[]finding{timeLeft(&jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxAge: 12 * time.Hour}, State: jetstream.StreamState{Msgs: 1, FirstSeq: 1, LastSeq: 1, FirstTime: now.Add(-7 * time.Hour), LastTime: now}}, &jetstream.ConsumerInfo{NumAckPending: 1}, now)},
+			gradeFail, "is lost, in 5 h",
+		},
+		"the stream is empty": {[]finding{timeLeft(&jetstream.StreamInfo{Config: old.Config}, &jetstream.ConsumerInfo{}, now)}, gradeOK, "nothing in the event stream waits"},
+		"all is synced":       {[]finding{syncing("http://nats-0:8222", bus.Sync{Always: true}, nil)}, gradeOK, "syncs every write before"},
+		"synced now and then": {[]finding{syncing("http://nats-0:8222", bus.Sync{Interval: 2 * time.Minute}, nil)}, gradeWarn, "syncs every 2m0s"},
+		"nobody says":         {[]finding{syncing("http://nats-0:8222", bus.Sync{}, errors.New("refused"))}, gradeWarn, "could not be checked: refused"},
+		"nothing waits":       {live(old, &jetstream.ConsumerInfo{NumWaiting: 1, AckFloor: jetstream.SequenceInfo{Stream: 11}}, now), gradeOK, "0 in hand"},
+		"nobody lives":        {fleet(leases.Picture{}, []int{0, 1}, 2), gradeFail, "nothing is delivered"},
+		"a shard is free":     {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1")}, Holders: holds("a")}, []int{1}, 2), gradeWarn, "1 of 2 shards"},
+		"a holder is gone":    {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1")}, Holders: holds("a", "b")}, nil, 2), gradeWarn, "held by b"},
+		"two versions":        {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1"), replica("b", "2")}, Holders: holds("a", "b")}, nil, 2), gradeWarn, "1, 2"},
+		"all is owned":        {fleet(leases.Picture{Replicas: []leases.Replica{replica("a", "1")}, Holders: holds("a", "a")}, nil, 2), gradeOK, "all 2 shards"},
+		"as wanted":           {setUp(provision.Finding{Kind: "stream", Name: "S", Verdict: provision.Same}), gradeOK, "is there"},
+		"missing":             {setUp(provision.Finding{Kind: "stream", Name: "S", Verdict: provision.Created}), gradeFail, "is missing"},
+		"otherwise":           {setUp(provision.Finding{Differences: []provision.Difference{{Field: "ack_wait", Have: "1s", Want: "30s", Ours: true}}}), gradeFail, "ack_wait is 1s, wanted 30s"},
+		"its owner's choice":  {setUp(provision.Finding{Differences: []provision.Difference{{Field: "max_age", Have: "1s", Want: "30s"}}}), gradeWarn, "its owner's choice"},
+		"blocked":             {handshake(delivery.Handshake{Host: "example.com:443", Reason: delivery.ReasonBlocked, Detail: "address blocked: private or reserved"}), gradeFail, "blocked-address"},
+		"it ends soon":        {handshake(delivery.Handshake{Host: "example.com:443", TLS: "TLS 1.3", Expires: time.Now().Add(50 * time.Hour)}), gradeWarn, "in 2 d"},
+		"it is good":          {handshake(delivery.Handshake{Host: "example.com:443", TLS: "TLS 1.3", Expires: time.Now().Add(5000 * time.Hour)}), gradeOK, "good until"},
 	} {
 		worst, says := gradeOK, ""
 		for _, f := range c.found {
@@ -90,7 +114,8 @@ func TestAtLeast(t *testing.T) {
 	}
 }
 
-// TestTheDoctorNamesTheRightThatIsMissing, and what it tries changes nothing.
+// TestTheDoctorNamesTheRightThatIsMissing, and what it tries changes nothing and
+// fills no log.
 func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 	deny := []string{"$KV.webhook_health.>", "webhooks.dead.*", "$JS.API.CONSUMER.MSG.NEXT.RESPONSES.webhooks", "$JS.API.STREAM.PURGE.WEBHOOK_LANES"}
 	s, err := server.NewServer(&server.Options{
@@ -103,6 +128,8 @@ func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var log serverLog
+	s.SetLogger(&log, false, false)
 	s.Start()
 	defer s.WaitForShutdown()
 	defer s.Shutdown()
@@ -125,8 +152,12 @@ func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := stored(t, js)
+	log.reset()
 	if said := doctorSays(t, s.ClientURL(), "all"); strings.Contains(said, "fail  permissions") || !strings.Contains(said, "ok    permissions") {
 		t.Errorf("somebody who may do everything is told:\n%s", said)
+	}
+	if logged := log.said(); logged != "" {
+		t.Errorf("NATS has logged what was tried:\n%s", logged)
 	}
 	said := doctorSays(t, s.ClientURL(), "few")
 	for _, subject := range []string{"$KV.webhook_health.doctor", "webhooks.dead.doctor", "$JS.API.CONSUMER.MSG.NEXT.RESPONSES.webhooks", "$JS.API.STREAM.PURGE.WEBHOOK_LANES"} {
@@ -141,6 +172,49 @@ func TestTheDoctorNamesTheRightThatIsMissing(t *testing.T) {
 		t.Errorf("the streams held %s, and hold %s", before, after)
 	}
 }
+
+// serverLog is what a NATS server writes into its log, but for what it notes of its
+// own doings.
+type serverLog struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+func (l *serverLog) add(level, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, level+" "+fmt.Sprintf(format, args...))
+}
+
+func (l *serverLog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = nil
+}
+
+func (l *serverLog) said() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
+// Noticef implements server.Logger.
+func (l *serverLog) Noticef(string, ...any) {}
+
+// Warnf implements server.Logger.
+func (l *serverLog) Warnf(format string, args ...any) { l.add("warn", format, args...) }
+
+// Fatalf implements server.Logger.
+func (l *serverLog) Fatalf(format string, args ...any) { l.add("fatal", format, args...) }
+
+// Errorf implements server.Logger.
+func (l *serverLog) Errorf(format string, args ...any) { l.add("error", format, args...) }
+
+// Debugf implements server.Logger.
+func (l *serverLog) Debugf(string, ...any) {}
+
+// Tracef implements server.Logger.
+func (l *serverLog) Tracef(string, ...any) {}
 
 func doctorSays(t *testing.T, url, user string) string {
 	t.Helper()

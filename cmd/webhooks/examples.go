@@ -53,7 +53,8 @@ webhooks endpoint rotate-secret s1 --secret-file new.txt --overlap 1h`,
 	"attempts": `
 webhooks attempts --survey s1 --since 1h
 webhooks attempts --response 7c9e6679-7425-40de-944b-e07fc1f90ae7
-webhooks attempts --failed --follow`,
+webhooks attempts --failed --follow
+webhooks attempts --replay k7x2m4qa`,
 	"dead-letters list": `
 webhooks dead-letters list --survey s1 --since 24h
 webhooks dead-letters list --reason malformed --json`,

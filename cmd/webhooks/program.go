@@ -108,7 +108,7 @@ func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return w.fail(usage{err})
+		return w.fail(misread(args, err))
 	}
 	if err := parsed.Run(w); err != nil {
 		return w.fail(err)

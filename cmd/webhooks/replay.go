@@ -67,12 +67,12 @@ func (c *replayList) Run(w *world) error {
 	t := w.newTable("ID", "STATE", "STARTED", "BY", "SEQUENCES", "DONE", "DELIVERED", "PARKED", "REASON")
 	for _, r := range all {
 		if c.JSON {
-			if err := w.printJSON(r); err != nil {
+			if err := w.printJSON(viewOf(r)); err != nil {
 				return err
 			}
 			continue
 		}
-		t.AppendRow([]any{r.ID, r.State, shortTime(r.At), r.By, fmt.Sprintf("%d-%d", r.Start, r.End), percentDone(r), r.Counts.Delivered, r.Counts.Parked, oneLine(r.Reason)})
+		t.AppendRow([]any{r.ID, r.State, shortTime(r.At), r.By, fmt.Sprintf("%d-%d", r.Start, r.End), doneWords(r), r.Counts.Delivered, r.Counts.Parked, oneLine(r.Reason)})
 	}
 	switch {
 	case c.JSON:
@@ -91,6 +91,23 @@ func handled(r replay.Record) (done, all uint64) {
 		return r.Events, r.Events
 	}
 	return min(r.Counts.Sum(), r.Events), r.Events
+}
+
+// replayView is a replay as JSON.
+type replayView struct {
+	replay.Record
+
+	Uncounted uint64 `json:"uncounted,omitempty"` // events that were settled or deleted, and nobody has counted
+}
+
+func viewOf(r replay.Record) replayView { return replayView{r, r.Uncounted()} }
+
+// doneWords are percentDone with what is missing in the counts.
+func doneWords(r replay.Record) string {
+	if n := r.Uncounted(); n > 0 {
+		return fmt.Sprintf("%s, %d not counted", percentDone(r), n)
+	}
+	return percentDone(r)
 }
 
 func percentDone(r replay.Record) string {
@@ -123,7 +140,7 @@ func (c *replayShow) Run(w *world) error {
 		return c.told(err)
 	}
 	if c.JSON {
-		err = w.printJSON(r)
+		err = w.printJSON(viewOf(r))
 	} else {
 		err = s.printReplay(w, r)
 	}
@@ -183,6 +200,9 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 			add(l.name, "%d%s", l.n, prefixed(": ", l.what))
 		}
 	}
+	if n := r.Uncounted(); n > 0 {
+		add("not counted", "%d: %s", n, uncounted(r, now))
+	}
 	return lines
 }
 
@@ -219,6 +239,15 @@ func leftOut(r replay.Record) string {
 		parts = append(parts, fmt.Sprintf("webhooks replay start --survey %s --since %d --until %d", survey, from, r.End))
 	}
 	return "their endpoints fail and their lanes had no room; when they work: " + strings.Join(parts[:min(len(parts), 3)], " ; ")
+}
+
+// uncounted says what is known of events that nobody has counted, and who knows more.
+func uncounted(r replay.Record, now time.Time) string {
+	if r.Reporting(now) {
+		return "replicas are still writing what they have counted"
+	}
+	return fmt.Sprintf("settled by a replica that ended before it could say how, or deleted; the delivery log knows: webhooks attempts --replay %s; webhooks audit --since %d --until %d",
+		r.ID, r.Start, r.End)
 }
 
 // heldBack says why a running replay may stand still.

@@ -9,22 +9,28 @@ import (
 	"github.com/popsee/webhooks/consumer/replay"
 )
 
-type replayPause struct {
+// replayChange is what every command takes that changes a replay.
+type replayChange struct {
 	replayTarget `embed:""`
+	JSON         bool `name:"json" help:"Print the replay as JSON, as it stands then."`
+}
+
+type replayPause struct {
+	replayChange `embed:""`
 }
 
 // Run pauses the replay.
 func (c *replayPause) Run(w *world) error { return c.change(w, (*replay.Record).Stop, nil) }
 
 type replayResume struct {
-	replayTarget `embed:""`
+	replayChange `embed:""`
 }
 
 // Run resumes the replay.
 func (c *replayResume) Run(w *world) error { return c.change(w, (*replay.Record).Go, nil) }
 
 type replayCancel struct {
-	replayTarget `embed:""`
+	replayChange `embed:""`
 }
 
 // Run cancels the replay. Its consumer is removed here as well: the service may not
@@ -40,7 +46,7 @@ func (c *replayCancel) Run(w *world) error {
 }
 
 // change changes the replay's state, and then does what else belongs to it.
-func (t replayTarget) change(w *world, to func(*replay.Record, time.Time) error, then func(s *session) error) error {
+func (t replayChange) change(w *world, to func(*replay.Record, time.Time) error, then func(s *session) error) error {
 	s, err := t.open()
 	if err != nil {
 		return err
@@ -54,6 +60,9 @@ func (t replayTarget) change(w *world, to func(*replay.Record, time.Time) error,
 	}
 	if err != nil {
 		return t.told(err)
+	}
+	if t.JSON {
+		return w.printJSON(viewOf(r))
 	}
 	w.printf("replay %s is %s; replicas heed that within a second\n", r.ID, r.State)
 	return nil

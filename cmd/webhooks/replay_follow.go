@@ -26,7 +26,7 @@ func (s *session) follow(w *world, r replay.Record, asJSON bool) (replay.Record,
 	defer show.end()
 	heard := time.Now()
 	for tick := time.NewTicker(followEvery); ; {
-		if err := show.see(r, time.Now()); err != nil || r.State.Ended() {
+		if err := show.see(r, time.Now()); err != nil || settledDown(r, time.Now()) {
 			tick.Stop()
 			return r, err
 		}
@@ -44,6 +44,12 @@ func (s *session) follow(w *world, r replay.Record, asJSON bool) (replay.Record,
 			return r, err
 		}
 	}
+}
+
+// settledDown says that nothing more is heard of a replay: it has ended, and its
+// counts add up or will not any more.
+func settledDown(r replay.Record, now time.Time) bool {
+	return r.State.Ended() && (r.Uncounted() == 0 || !r.Reporting(now))
 }
 
 // following shows a replay as it goes: as a bar, lines or JSON.
@@ -84,7 +90,7 @@ func (f *following) see(r replay.Record, at time.Time) error {
 		f.bar.SetTotal(int64(max(all, done, 1)), false) //nolint:gosec // far from what an int64 holds
 		f.bar.SetCurrent(int64(done))                   //nolint:gosec // likewise
 	case f.asJSON && changed && !r.State.Ended(): // its end is printed by whoever follows
-		return f.w.printJSON(r)
+		return f.w.printJSON(viewOf(r))
 	case !f.asJSON && at.Sub(f.printed) >= followLine:
 		f.printed = at
 		f.w.printf("%d of %d, %s\n", done, all, f.words())

@@ -104,7 +104,7 @@ func (c *replayStart) start(w *world, s *session, r replay.Record) (err error) {
 		return err
 	}
 	if c.JSON {
-		return w.printJSON(r)
+		return w.printJSON(viewOf(r))
 	}
 	w.printf("replay %s started: %s, sequences %d to %d%s, %s\n", r.ID, count(r.Events, "event"), r.Start, r.End, chosen(r), rateWords(r.Rate))
 	w.printf("watch it with: webhooks replay show %s --follow\n", r.ID)

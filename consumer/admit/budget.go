@@ -3,8 +3,11 @@ package admit
 // The bounds of a budget: attempts in flight at one endpoint.
 const (
 	startBudget = 8
-	maxBudget   = 64
 	minBudget   = 1
+
+	// MaxBudget is how many attempts one replica may have in flight at one endpoint
+	// at most, live ones and others together.
+	MaxBudget = 64
 )
 
 // failuresInARow make an endpoint fail as a whole.
@@ -24,7 +27,7 @@ func newBudget() budget { return budget{size: startBudget} }
 func (b *budget) won() {
 	b.fails = 0
 	b.wins++
-	if b.wins >= b.size && b.size < maxBudget {
+	if b.wins >= b.size && b.size < MaxBudget {
 		b.size++
 		b.wins = 0
 	}

@@ -59,6 +59,9 @@ func Run(ctx context.Context, js jetstream.JetStream, names events.Names, o Opti
 		}
 		a.close()
 	}
+	if !a.report.Proven() {
+		return a.report, a.describe(ctx)
+	}
 	return a.report, nil
 }
 

@@ -16,6 +16,8 @@ type Report struct {
 	Counts map[Fate]uint64            `json:"sequences"`      // every fate, those with none included; they add up to the range
 	Runs   map[Fate][]deliverylog.Run `json:"runs,omitempty"` // where those stand that are record-dropped, unproven or lost: the first thousand runs of each
 
+	Stretches map[Fate][]Stretch `json:"stretches,omitempty"` // what is still known of the first hundred runs that are unproven, and of those that are lost
+
 	LogFrom time.Time `json:"log_from"`               // the delivery log proves nothing of what was published before
 	OldTo   uint64    `json:"too_old_to,omitempty"`   // the last sequence published before that; 0: none in the range
 	Dropped uint64    `json:"dropped_records"`        // what the log counted as lost, of events within the range

@@ -13,6 +13,7 @@ import (
 type Filter struct {
 	Survey  events.Survey    // only this survey's; empty means any
 	EventID string           // only attempts of this event; empty means any
+	Replay  string           // only attempts of the replay with this id; empty means any
 	Kinds   []Kind           // only these; empty means any
 	Reason  delivery.Reason  // only attempts that ended so; empty means any
 	Verdict delivery.Verdict // only attempts judged so; 0 means any
@@ -37,8 +38,8 @@ func (f *Filter) wantsEvent(r *Record) bool {
 	case f.Survey != "" && r.Survey != f.Survey:
 		return false
 	case r.Kind != KindAttempt:
-		return f.EventID == "" && f.Reason == "" && f.Verdict == 0 && !f.Failed
-	case f.EventID != "" && r.EventID != f.EventID:
+		return f.EventID == "" && f.Replay == "" && f.Reason == "" && f.Verdict == 0 && !f.Failed
+	case f.EventID != "" && r.EventID != f.EventID, f.Replay != "" && r.Replay != f.Replay:
 		return false
 	case f.Reason != "" && r.Reason != f.Reason, f.Verdict != 0 && r.Verdict != f.Verdict:
 		return false
@@ -72,6 +73,9 @@ func (f *Filter) quick() quick {
 	}
 	if f.EventID != "" {
 		q = append(q, appendQuoted(nil, f.EventID, maxText))
+	}
+	if f.Replay != "" {
+		q = append(q, appendQuoted(nil, f.Replay, maxText))
 	}
 	return q
 }

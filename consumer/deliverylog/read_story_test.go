@@ -42,6 +42,22 @@ func TestReadingASurveyReadsItsShardAlone(t *testing.T) {
 	})
 }
 
+func TestReadWhatOneReplayAttempted(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		l := New(w.js, w.names, Options{})
+		l.Attempt(1, delivered("s", "replay-1")) // an event's id may be anything
+		l.Attempt(2, failed("s", "r"))
+		l.Settled(KindNoWebhook, "t", 3)
+		must(t, l.Flush(t.Context()))
+		if got := w.read(Filter{Replay: "replay-1"}); len(got) != 1 || got[0].Source() != 2 {
+			t.Errorf("read %+v", got)
+		}
+		if got := w.read(Filter{Replay: "replay-2"}); len(got) != 0 {
+			t.Errorf("read %+v of a replay that was not", got)
+		}
+	})
+}
+
 func TestReadByTime(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		l := New(w.js, w.names, Options{})

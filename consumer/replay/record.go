@@ -130,6 +130,28 @@ type Counts struct {
 	LeftOut   uint64 `json:"left_out,omitempty"`   // their endpoints fail, and their lanes have no room
 }
 
+// Uncounted is how many events of a job that is done nobody has counted. They were
+// settled, or deleted, all the same: a replica that ended before it had written its
+// counts took them along. While replicas may still write theirs, for some seconds
+// after the end, it falls. It is too low by what was counted twice, or left the event
+// stream while it was none of the job's.
+func (r Record) Uncounted() uint64 {
+	known := r.Counts.Sum() + r.Gone
+	if r.State != Done || known >= r.Events {
+		return 0
+	}
+	return r.Events - known
+}
+
+// Reporting says whether replicas may still write what they have counted.
+func (r Record) Reporting(now time.Time) bool {
+	return r.State == Done && now.Sub(r.Since) < reportTime
+}
+
+// reportTime is how long after a job's end every replica that lives has written its
+// counts: it looks at the job each second, and a pull under way takes another.
+const reportTime = 5 * time.Second
+
 // Sum is how many events that is.
 func (c Counts) Sum() uint64 {
 	return c.Delivered + c.Parked + c.Owed + c.NoWebhook + c.Dead + c.Skipped + c.LeftOut

@@ -98,6 +98,31 @@ func TestProgressOnlyRises(t *testing.T) {
 	}
 }
 
+func TestWhatNobodyCountedIsSaidOnceAJobIsDone(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Record)
+		want   uint64
+	}{
+		"it runs":                {func(r *Record) { r.State = Running }, 0},
+		"it was cancelled":       {func(r *Record) { r.State = Cancelled }, 0},
+		"a replica has ended":    {func(*Record) {}, 30},
+		"some were counted late": {func(r *Record) { r.Counts.Parked = 25 }, 5},
+		"everything adds up":     {func(r *Record) { r.Counts.Parked = 30 }, 0},
+		"some left the stream":   {func(r *Record) { r.Gone = 20 }, 10},
+		"some came twice":        {func(r *Record) { r.Counts.Delivered = 900 }, 0},
+	} {
+		r := job()
+		r.State, r.Since, r.Events, r.Counts = Done, born, 880, Counts{Delivered: 850}
+		if c.change(&r); r.Uncounted() != c.want {
+			t.Errorf("%s: %d are not counted, want %d", name, r.Uncounted(), c.want)
+		}
+	}
+	r := Record{State: Done, Since: born}
+	if !r.Reporting(born.Add(time.Second)) || r.Reporting(born.Add(time.Minute)) {
+		t.Error("replicas write their counts for some seconds after the end, and not for ever")
+	}
+}
+
 func TestWhatIsLeftOutIsNamedByItsFirstSequence(t *testing.T) {
 	r, p := job(), progress{}
 	for i := range uint64(maxLeftOut + 50) {

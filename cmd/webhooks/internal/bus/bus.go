@@ -47,7 +47,7 @@ func Connect(s config.NATSSettings, o Options) (*nats.Conn, error) {
 	opts = append(opts, manners(o)...)
 	nc, err := nats.Connect(where, opts...)
 	if err != nil {
-		return nil, explain(shown(s, where), err)
+		return nil, explain(shown(s, where), s.External(), err)
 	}
 	return nc, nil
 }
@@ -156,11 +156,15 @@ func shown(s config.NATSSettings, where string) string {
 	return config.NATSSettings{URL: where, Context: s.Context}.Redacted()
 }
 
-// explain says in words why a connection failed.
-func explain(where string, err error) error {
+// explain says in words why a connection failed. given says that somebody named this
+// NATS: else it is the one that a service on this machine brings along.
+func explain(where string, given bool, err error) error {
 	wrapped := fmt.Errorf("connect to NATS at %s: %w", where, err)
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
+		if given {
+			return withHint(wrapped, "is that NATS running, and reachable from here? it was named by --nats-url, NATS_URL, the settings file or the NATS context; when none is, webhooks run starts a NATS of its own")
+		}
 		return withHint(wrapped, "is it running? start the service with: webhooks run; or name your NATS with --nats-url or NATS_URL")
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return withHint(wrapped, "check the credentials: --nats-creds, --nats-user, --nats-nkey, or the NATS context")

@@ -197,7 +197,7 @@ func TestWhatGoesWrongIsSaidWithoutThePassword(t *testing.T) {
 		"password in the URL": {
 			config.NATSSettings{URL: "nats://me:sesame@" + taken}, "check the credentials",
 		},
-		"nothing there":      {config.NATSSettings{URL: "nats://me:sesame@127.0.0.1:1"}, "is it running?"},
+		"nothing there":      {config.NATSSettings{URL: "nats://me:sesame@127.0.0.1:1"}, "is that NATS running"},
 		"no such creds file": {config.NATSSettings{URL: s.ClientURL(), Creds: "missing.creds"}, "readable by this user"},
 		"no such context":    {config.NATSSettings{Context: "missing"}, "nats context ls"},
 	} {

@@ -37,15 +37,27 @@ func WarnOfSync(ctx context.Context, monitors []string, log zerolog.Logger) {
 		log.Info().Msg("whether NATS syncs every write cannot be seen from here; without sync_interval: always on every node a power failure loses events it has acknowledged (name the nodes' monitoring addresses with --nats-monitor to have it checked)")
 	}
 	for _, m := range monitors {
-		d, err := askSync(ctx, strings.TrimSuffix(strings.TrimSpace(m), "/")+"/jsz?config=true")
+		s, err := SyncOf(ctx, m)
 		switch {
 		case err != nil:
 			log.Warn().Err(err).Msg("whether NATS syncs every write could not be checked")
-		case !d.Config.SyncAlways:
-			log.Warn().Str("monitor", m).Stringer("sync_interval", d.Config.SyncInterval).
+		case !s.Always:
+			log.Warn().Str("monitor", m).Stringer("sync_interval", s.Interval).
 				Msg("this NATS node acknowledges events before they are on its disk: a power failure of several nodes loses those of the last sync_interval; set jetstream { sync_interval: always } on every node")
 		}
 	}
+}
+
+// Sync is how a server syncs what it has acknowledged.
+type Sync struct {
+	Always   bool          // before it acknowledges
+	Interval time.Duration // otherwise: so often
+}
+
+// SyncOf asks the monitoring endpoint at a base URL such as http://nats-0:8222.
+func SyncOf(ctx context.Context, monitor string) (Sync, error) {
+	d, err := askSync(ctx, strings.TrimSuffix(strings.TrimSpace(monitor), "/")+"/jsz?config=true")
+	return Sync{d.Config.SyncAlways, d.Config.SyncInterval}, err
 }
 
 func askSync(ctx context.Context, url string) (d durable, err error) {

@@ -20,6 +20,9 @@ import (
 // largest event that can be configured, with room for headers.
 const MaxPayload = 8 << 20
 
+// ServerName is the name by which clients know an embedded server.
+const ServerName = "webhooks"
+
 // startTime bounds how long the server may take to be ready. Recovering a large
 // store after a crash reads it once.
 const startTime = 2 * time.Minute
@@ -63,7 +66,7 @@ func Start(o Options) (*Server, error) {
 
 func options(o Options) (*server.Options, error) {
 	opts := &server.Options{
-		ServerName:        "webhooks",
+		ServerName:        ServerName,
 		JetStream:         true,
 		StoreDir:          filepath.Join(o.DataDir, "nats"),
 		SyncAlways:        true, // what is acknowledged survives a power cut
