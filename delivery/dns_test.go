@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // resolver asks answer instead of any real server, over connections in memory.
@@ -88,7 +90,7 @@ func addresses(kind dnsmessage.Type, list ...string) (bodies []dnsmessage.Resour
 func at(host string, port uint16) string { return fmt.Sprintf("https://%s:%d/", host, port) }
 
 func TestNamesThatResolveToWhereNothingMayGo(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	alias := &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName("localhost.")}
 	for name, answer := range map[string]func(string, dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode){
 		"loopback": func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
@@ -107,7 +109,7 @@ func TestNamesThatResolveToWhereNothingMayGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := mustClient(t, Options{Resolver: resolver(t, answer)})
-			a := send(t, client, mustTargetUnder(t, TargetSpec{URL: at("hooks.example.com", trap.addr.Port())}, Rules{}))
+			a := send(t, client, mustTargetUnder(t, TargetSpec{URL: at("hooks.example.com", trap.Addr.Port())}, Rules{}))
 			wantEnd(t, a, Again, ReasonBlocked)
 			if a.Phases.DNS <= 0 {
 				t.Errorf("phases: got %+v, want the time DNS took", a.Phases)
@@ -118,7 +120,7 @@ func TestNamesThatResolveToWhereNothingMayGo(t *testing.T) {
 
 // Rebinding: the name was public when it was looked at, and is this machine when it is dialled.
 func TestRebindingReachesNothing(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	var asked atomic.Int64
 	dns := resolver(t, func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 		if asked.Add(1) <= 2 { // A and AAAA
@@ -131,7 +133,7 @@ func TestRebindingReachesNothing(t *testing.T) {
 		t.Fatalf("the first look: got %v %v, want one public address", looked, err)
 	}
 	client := mustClient(t, Options{Resolver: dns})
-	target := mustTargetUnder(t, TargetSpec{URL: at("rebind.example.com", trap.addr.Port())}, Rules{})
+	target := mustTargetUnder(t, TargetSpec{URL: at("rebind.example.com", trap.Addr.Port())}, Rules{})
 	for range 3 {
 		wantEnd(t, send(t, client, target), Again, ReasonBlocked)
 	}
@@ -139,8 +141,8 @@ func TestRebindingReachesNothing(t *testing.T) {
 
 // A name with a good and a bad address reaches the good one alone, whichever comes first.
 func TestANameWithOneGoodAddress(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
-	receiver(t, fmt.Sprintf("127.0.0.2:%d", trap.addr.Port()), func(http.ResponseWriter, *http.Request) {})
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
+	receiver(t, fmt.Sprintf("127.0.0.2:%d", trap.Addr.Port()), func(http.ResponseWriter, *http.Request) {})
 	for name, list := range map[string][]string{"first": {"127.0.0.2", "127.0.0.1"}, "last": {"127.0.0.1", "127.0.0.2"}} {
 		t.Run(name, func(t *testing.T) {
 			client := mustClient(t, Options{
@@ -149,7 +151,7 @@ func TestANameWithOneGoodAddress(t *testing.T) {
 					return addresses(k, list...)
 				}),
 			})
-			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("http://both.example.com:%d/", trap.addr.Port())})
+			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("http://both.example.com:%d/", trap.Addr.Port())})
 			wantEnd(t, send(t, client, target), Delivered, Reason2xx)
 		})
 	}
@@ -191,7 +193,7 @@ func TestAResolverThatNeverAnswers(t *testing.T) {
 // Spellings of this machine's address that a resolver may understand though we refuse them. Here nothing has checked
 // the URL, and every name there is leads to loopback.
 func TestNothingReachesACanary(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	client := mustClient(t, Options{Resolver: resolver(t, func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 		return addresses(k, "127.0.0.1", "::1")
 	})})
@@ -201,7 +203,7 @@ func TestNothingReachesACanary(t *testing.T) {
 	} {
 		for _, scheme := range []string{"https", "http"} {
 			target := mustTarget(t, TargetSpec{URL: "https://example.com"})
-			target.url = &url.URL{Scheme: scheme, Host: fmt.Sprintf("%s:%d", host, trap.addr.Port()), Path: "/"}
+			target.url = &url.URL{Scheme: scheme, Host: fmt.Sprintf("%s:%d", host, trap.Addr.Port()), Path: "/"}
 			// Some of these the resolver itself refuses to take for a name.
 			wantOneOf(t, send(t, client, target), Again, []Reason{ReasonBlocked, ReasonDNS})
 		}

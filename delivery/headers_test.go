@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 func buildHeader(t testing.TB, target *Target, m Meta, now time.Time) http.Header {
@@ -120,16 +122,16 @@ func TestRotationSignsWithWhatIsLive(t *testing.T) {
 }
 
 func TestNothingGoesOutUnsignedWhenEverySecretHasExpired(t *testing.T) {
-	c := newCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + c.addr.String(), Secrets: []SecretSpec{
+	c := hostiletest.NewCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String(), Secrets: []SecretSpec{
 		{Secret: mustSecret(t, testSecret), ExpiresAt: time.Now().Add(-time.Second)},
 	}})
 	wantEnd(t, send(t, mustClient(t, Options{Rules: Rules{AllowInsecure: true}}), target), Again, ReasonSecret)
 }
 
 func TestAnEventThatFitsNoHeaderIsDead(t *testing.T) {
-	c := newCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + c.addr.String()})
+	c := hostiletest.NewCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String()})
 	client := mustClient(t, Options{Rules: Rules{AllowInsecure: true}})
 	for name, id := range map[string]string{"empty": "", "a line break": "a\r\nX-Evil: 1", "NUL": "a\x00"} {
 		e := testEvent()

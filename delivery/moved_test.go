@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // nowhere lists, by what they are, the addresses no webhook goes to.
@@ -42,9 +44,9 @@ func TestANameThatLeadsNowhereIsRefusedAtTheDial(t *testing.T) {
 func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 	for name, v := range map[string]struct{ tls, http2 bool }{"HTTP/1.1": {}, "HTTP/1.1 over TLS": {tls: true}, "HTTP/2": {true, true}} {
 		t.Run(name, func(t *testing.T) {
-			trap := newCanary(t, "127.0.0.1:0")
+			trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 			ca := newAuthority(t)
-			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.2:%d", trap.addr.Port()))
+			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.2:%d", trap.Addr.Port()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +71,7 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 					return addresses(k, "127.0.0.2")
 				}),
 			})
-			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("%s://hooks.example.com:%d/", scheme, trap.addr.Port())})
+			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("%s://hooks.example.com:%d/", scheme, trap.Addr.Port())})
 			wantEnd(t, send(t, client, target), Delivered, Reason2xx)
 			moved.Store(true)
 			kept := send(t, client, target)
@@ -96,9 +98,9 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 
 // Another address that an answer offers for later requests is not taken.
 func TestAnAlternativeServiceIsNotUsed(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	client, target := secure(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Alt-Svc", fmt.Sprintf(`h2="127.0.0.1:%d"; ma=3600`, trap.addr.Port()))
+		w.Header().Set("Alt-Svc", fmt.Sprintf(`h2="127.0.0.1:%d"; ma=3600`, trap.Addr.Port()))
 		w.Header().Set("Connection", "close")
 	}, nil)
 	for range 3 {

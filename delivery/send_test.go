@@ -20,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -159,11 +161,11 @@ func redirectDial(t testing.TB, c *Client, target *Target) *Client {
 func TestSendNeverFollowsRedirects(t *testing.T) {
 	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			trap := newCanary(t, "127.0.0.1:0")
+			trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 			var requests atomic.Int64
 			addr := receiver(t, "127.0.0.1:0", func(w http.ResponseWriter, _ *http.Request) {
 				requests.Add(1)
-				w.Header().Set("Location", "http://"+trap.addr.String()+"/")
+				w.Header().Set("Location", "http://"+trap.Addr.String()+"/")
 				w.WriteHeader(status)
 			})
 			target := mustTarget(t, TargetSpec{URL: "http://" + addr.String()})
@@ -290,9 +292,9 @@ func TestSendKeepsSecretsOutOfTheAttempt(t *testing.T) {
 }
 
 func TestSendIgnoresProxySettings(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
-		t.Setenv(name, "http://"+trap.addr.String())
+		t.Setenv(name, "http://"+trap.Addr.String())
 	}
 	t.Setenv("NO_PROXY", "")
 	client := mustClient(t, insecure())
@@ -322,10 +324,10 @@ func TestSendToNobody(t *testing.T) {
 
 // The URL passed when it was set; what counts is what the client may dial now.
 func TestGuardJudgesAtTheDial(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + trap.addr.String()})
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + trap.Addr.String()})
 	own := insecure()
-	own.Own = []netip.AddrPort{trap.addr}
+	own.Own = []netip.AddrPort{trap.Addr}
 	for name, o := range map[string]Options{"safe rules": {}, "our own listener": own} {
 		a := send(t, mustClient(t, o), target)
 		wantEnd(t, a, Again, ReasonBlocked)
