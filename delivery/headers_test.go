@@ -123,10 +123,13 @@ func TestRotationSignsWithWhatIsLive(t *testing.T) {
 
 func TestNothingGoesOutUnsignedWhenEverySecretHasExpired(t *testing.T) {
 	c := hostiletest.NewCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String(), Secrets: []SecretSpec{
-		{Secret: mustSecret(t, testSecret), ExpiresAt: time.Now().Add(-time.Second)},
-	}})
-	wantEnd(t, send(t, mustClient(t, Options{Rules: Rules{AllowInsecure: true}}), target), Again, ReasonSecret)
+	expired := SecretSpec{Secret: mustSecret(t, testSecret), ExpiresAt: time.Now().Add(-time.Second)}
+	live := SecretSpec{Secret: mustSecret(t, testSecret)}
+	client := mustClient(t, insecure())
+	wantEnd(t, send(t, client, mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String(), Secrets: []SecretSpec{expired}})), Again, ReasonSecret)
+	c.Untouched(t)
+	send(t, client, mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String(), Secrets: []SecretSpec{expired, live}}))
+	c.Touched(t)
 }
 
 func TestAnEventThatFitsNoHeaderIsDead(t *testing.T) {
