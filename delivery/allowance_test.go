@@ -11,20 +11,22 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // A receiver that floods a kept connection when its attempt is over costs us what one answer may, then its connection;
 // the next attempt gets another.
 func TestAFloodAfterTheAttemptEndsTheConnection(t *testing.T) {
-	for name, frames := range map[string]func(stream) error{
-		"PING": func(s stream) error { return s.WritePing(false, [8]byte{1}) },
-		"SETTINGS": func(s stream) error {
+	for name, frames := range map[string]func(hostiletest.Stream) error{
+		"PING": func(s hostiletest.Stream) error { return s.WritePing(false, [8]byte{1}) },
+		"SETTINGS": func(s hostiletest.Stream) error {
 			return s.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 9})
 		},
-		"interim answers": func(s stream) error {
-			return s.headers(false, ":status", "103", "link", strings.Repeat("a", 4000))
+		"interim answers": func(s hostiletest.Stream) error {
+			return s.Headers(false, ":status", "103", "link", strings.Repeat("a", 4000))
 		},
-		"RST": func(s stream) error { return s.WriteRSTStream(s.id, http2.ErrCodeInternal) },
+		"RST": func(s hostiletest.Stream) error { return s.WriteRSTStream(s.ID, http2.ErrCodeInternal) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -35,8 +37,8 @@ func TestAFloodAfterTheAttemptEndsTheConnection(t *testing.T) {
 				client := mustClient(t, Options{RootCAs: ca.pool, DialContext: func(context.Context, string, string) (net.Conn, error) {
 					dials++
 					ours, theirs := net.Pipe()
-					go speaksHTTP2(cert, nil, func(s stream) {
-						_ = s.headers(true, ":status", "200")
+					go hostiletest.SpeaksHTTP2(cert, nil, func(s hostiletest.Stream) {
+						_ = s.Headers(true, ":status", "200")
 						for frames(s) == nil {
 							sent++
 						}

@@ -16,7 +16,8 @@ import (
 // Client makes attempts. It is safe for concurrent use, and one is enough for a process: it keeps the connections.
 type Client struct {
 	transport *http.Transport
-	guard     *guard // nobody asks it where Options.DialContext replaces dialling
+	guard     *guard      // nobody asks it where Options.DialContext replaces dialling
+	dialer    *net.Dialer // asks the guard; idle where Options.DialContext replaces it
 	timeout   time.Duration
 	windows   sync.Pool // of *[windowBytes]byte: the start of a body, while it is looked at
 
@@ -34,9 +35,11 @@ func NewClient(o Options) (*Client, error) {
 		return nil, fmt.Errorf("set up delivery: version %q cannot be sent in a header", o.Version)
 	}
 	g := newGuard(o.Rules, o.Own)
+	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: g.control}
 	return &Client{
-		transport:   newTransport(o, g),
+		transport:   newTransport(o, d),
 		guard:       g,
+		dialer:      d,
 		timeout:     o.timeout(),
 		windows:     sync.Pool{New: func() any { return new([windowBytes]byte) }},
 		contentType: []string{contentType},
@@ -58,13 +61,17 @@ func (c *Client) SetOwn(own []netip.AddrPort) {
 
 // newTransport is used by RoundTrip alone: no http.Client stands in between, so nothing follows a redirect, keeps a
 // cookie or sets a second timer.
-func newTransport(o Options, g *guard) *http.Transport {
+func newTransport(o Options, d *net.Dialer) *http.Transport {
+	dial := d.DialContext
+	if o.DialContext != nil {
+		dial = o.DialContext
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy
-		DialContext:            traceDial(dialer(o, g)),
+		DialContext:            traceDial(dial),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
 		TLSHandshakeTimeout:    o.timeout(), // a handshake goes on without its attempt, for the next one to use
 		MaxIdleConns:           o.maxIdle(),
@@ -83,12 +90,4 @@ func newTransport(o Options, g *guard) *http.Transport {
 			MaxReceiveBufferPerConnection: 1 << 20,
 		},
 	}
-}
-
-func dialer(o Options, g *guard) dialFunc {
-	if o.DialContext != nil {
-		return o.DialContext
-	}
-	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: g.control}
-	return d.DialContext
 }

@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // resolver asks answer instead of any real server, over connections in memory.
@@ -87,8 +89,17 @@ func addresses(kind dnsmessage.Type, list ...string) (bodies []dnsmessage.Resour
 
 func at(host string, port uint16) string { return fmt.Sprintf("https://%s:%d/", host, port) }
 
+// wantTouched shows that a canary would have been reached but for the guard: where loopback is allowed, it is.
+func wantTouched(t *testing.T, trap *hostiletest.Canary, dns *net.Resolver) {
+	t.Helper()
+	open := Rules{Allow: append(slices.Clone(loopback), netip.MustParsePrefix("::1/128"))}
+	client := mustClient(t, Options{Rules: open, Resolver: dns})
+	send(t, client, mustTargetUnder(t, TargetSpec{URL: at("hooks.example.com", trap.Addr.Port())}, open))
+	trap.Touched(t)
+}
+
 func TestNamesThatResolveToWhereNothingMayGo(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	alias := &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName("localhost.")}
 	for name, answer := range map[string]func(string, dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode){
 		"loopback": func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
@@ -107,18 +118,20 @@ func TestNamesThatResolveToWhereNothingMayGo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := mustClient(t, Options{Resolver: resolver(t, answer)})
-			a := send(t, client, mustTargetUnder(t, TargetSpec{URL: at("hooks.example.com", trap.addr.Port())}, Rules{}))
+			a := send(t, client, mustTargetUnder(t, TargetSpec{URL: at("hooks.example.com", trap.Addr.Port())}, Rules{}))
 			wantEnd(t, a, Again, ReasonBlocked)
 			if a.Phases.DNS <= 0 {
 				t.Errorf("phases: got %+v, want the time DNS took", a.Phases)
 			}
+			trap.Untouched(t)
+			wantTouched(t, trap, resolver(t, answer))
 		})
 	}
 }
 
 // Rebinding: the name was public when it was looked at, and is this machine when it is dialled.
 func TestRebindingReachesNothing(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	var asked atomic.Int64
 	dns := resolver(t, func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 		if asked.Add(1) <= 2 { // A and AAAA
@@ -131,16 +144,18 @@ func TestRebindingReachesNothing(t *testing.T) {
 		t.Fatalf("the first look: got %v %v, want one public address", looked, err)
 	}
 	client := mustClient(t, Options{Resolver: dns})
-	target := mustTargetUnder(t, TargetSpec{URL: at("rebind.example.com", trap.addr.Port())}, Rules{})
+	target := mustTargetUnder(t, TargetSpec{URL: at("rebind.example.com", trap.Addr.Port())}, Rules{})
 	for range 3 {
 		wantEnd(t, send(t, client, target), Again, ReasonBlocked)
 	}
+	trap.Untouched(t)
+	wantTouched(t, trap, dns)
 }
 
 // A name with a good and a bad address reaches the good one alone, whichever comes first.
 func TestANameWithOneGoodAddress(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
-	receiver(t, fmt.Sprintf("127.0.0.2:%d", trap.addr.Port()), func(http.ResponseWriter, *http.Request) {})
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
+	receiver(t, fmt.Sprintf("127.0.0.2:%d", trap.Addr.Port()), func(http.ResponseWriter, *http.Request) {})
 	for name, list := range map[string][]string{"first": {"127.0.0.2", "127.0.0.1"}, "last": {"127.0.0.1", "127.0.0.2"}} {
 		t.Run(name, func(t *testing.T) {
 			client := mustClient(t, Options{
@@ -149,8 +164,13 @@ func TestANameWithOneGoodAddress(t *testing.T) {
 					return addresses(k, list...)
 				}),
 			})
-			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("http://both.example.com:%d/", trap.addr.Port())})
+			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("http://both.example.com:%d/", trap.Addr.Port())})
 			wantEnd(t, send(t, client, target), Delivered, Reason2xx)
+			trap.Untouched(t)
+			if list[0] != "127.0.0.1" {
+				return // with both allowed the first one is taken, and answers
+			}
+			wantTouched(t, trap, resolver(t, toAddress("127.0.0.1")))
 		})
 	}
 }
@@ -186,24 +206,4 @@ func TestAResolverThatNeverAnswers(t *testing.T) {
 	client := mustClient(t, Options{Resolver: silent, Timeout: 50 * time.Millisecond})
 	a := send(t, client, mustTargetUnder(t, TargetSpec{URL: "https://hooks.example.com/"}, Rules{}))
 	wantEnd(t, a, Again, ReasonDNSOurs)
-}
-
-// Spellings of this machine's address that a resolver may understand though we refuse them. Here nothing has checked
-// the URL, and every name there is leads to loopback.
-func TestNothingReachesACanary(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
-	client := mustClient(t, Options{Resolver: resolver(t, func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
-		return addresses(k, "127.0.0.1", "::1")
-	})})
-	for _, host := range []string{
-		"127.0.0.1", "127.1", "0", "0.0.0.0", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.1.", "localhost", "localhost.",
-		"foo.localhost", "[::]", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "metadata.google.internal", "public.example.com",
-	} {
-		for _, scheme := range []string{"https", "http"} {
-			target := mustTarget(t, TargetSpec{URL: "https://example.com"})
-			target.url = &url.URL{Scheme: scheme, Host: fmt.Sprintf("%s:%d", host, trap.addr.Port()), Path: "/"}
-			// Some of these the resolver itself refuses to take for a name.
-			wantOneOf(t, send(t, client, target), Again, []Reason{ReasonBlocked, ReasonDNS})
-		}
-	}
 }

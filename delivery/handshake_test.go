@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // handshaker is a TLS server on loopback that counts what it is sent after a
@@ -55,7 +57,7 @@ func TestHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.Close()
-	own := newCanary(t, "127.0.0.1:0").addr
+	own := hostiletest.NewCanary(t, "127.0.0.1:0").Addr
 	for name, c := range map[string]struct {
 		url  string
 		pool *x509.CertPool
@@ -96,7 +98,7 @@ func TestHandshakeRefusesWhatAnEndpointMayNotBe(t *testing.T) {
 
 func TestAHandshakeHasFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, _ := piped(t, "https://receiver.example/", hangs)
+		client, _ := piped(t, "https://receiver.example/", hostiletest.Hangs)
 		began := time.Now()
 		h, err := client.Handshake(t.Context(), "https://receiver.example/", Rules{})
 		if took := time.Since(began); err != nil || h.Reason != ReasonTimeout || took != 5*time.Second {

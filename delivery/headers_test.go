@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 func buildHeader(t testing.TB, target *Target, m Meta, now time.Time) http.Header {
@@ -120,16 +122,19 @@ func TestRotationSignsWithWhatIsLive(t *testing.T) {
 }
 
 func TestNothingGoesOutUnsignedWhenEverySecretHasExpired(t *testing.T) {
-	c := newCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + c.addr.String(), Secrets: []SecretSpec{
-		{Secret: mustSecret(t, testSecret), ExpiresAt: time.Now().Add(-time.Second)},
-	}})
-	wantEnd(t, send(t, mustClient(t, Options{Rules: Rules{AllowInsecure: true}}), target), Again, ReasonSecret)
+	c := hostiletest.NewCanary(t, "127.0.0.1:0")
+	expired := SecretSpec{Secret: mustSecret(t, testSecret), ExpiresAt: time.Now().Add(-time.Second)}
+	live := SecretSpec{Secret: mustSecret(t, testSecret)}
+	client := mustClient(t, insecure())
+	wantEnd(t, send(t, client, mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String(), Secrets: []SecretSpec{expired}})), Again, ReasonSecret)
+	c.Untouched(t)
+	send(t, client, mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String(), Secrets: []SecretSpec{expired, live}}))
+	c.Touched(t)
 }
 
 func TestAnEventThatFitsNoHeaderIsDead(t *testing.T) {
-	c := newCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + c.addr.String()})
+	c := hostiletest.NewCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + c.Addr.String()})
 	client := mustClient(t, Options{Rules: Rules{AllowInsecure: true}})
 	for name, id := range map[string]string{"empty": "", "a line break": "a\r\nX-Evil: 1", "NUL": "a\x00"} {
 		e := testEvent()

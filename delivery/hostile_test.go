@@ -5,14 +5,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // piped gives a client whose every dial ends at serve, in memory, and a target for it. It is for bubbles: time there
@@ -31,61 +33,6 @@ func piped(t testing.TB, url string, serve func(net.Conn)) (*Client, *Target) {
 	return client, mustTarget(t, TargetSpec{URL: url})
 }
 
-// readRequest takes one request off a connection, body and all, or reports that none came.
-func readRequest(r *bufio.Reader) bool {
-	request, err := http.ReadRequest(r)
-	if err != nil {
-		return false
-	}
-	_, err = io.Copy(io.Discard, request.Body)
-	return err == nil
-}
-
-// answers is a receiver that reads one request and then does as it likes.
-func answers(then func(net.Conn)) func(net.Conn) {
-	return func(c net.Conn) {
-		if readRequest(bufio.NewReader(c)) {
-			then(c)
-		}
-	}
-}
-
-// says writes a text and closes.
-func says(text string) func(net.Conn) {
-	return answers(func(c net.Conn) { _, _ = io.WriteString(c, text) })
-}
-
-// drips writes a text, then the rest one byte a second for as long as anybody reads it.
-func drips(text, rest string) func(net.Conn) {
-	return answers(func(c net.Conn) {
-		if _, err := io.WriteString(c, text); err != nil {
-			return
-		}
-		for i := 0; ; i++ {
-			time.Sleep(time.Second)
-			if _, err := c.Write([]byte{rest[i%len(rest)]}); err != nil {
-				return
-			}
-		}
-	})
-}
-
-// floods writes a text, then the rest again and again for as long as anybody reads it.
-func floods(text, rest string, written *int) func(net.Conn) {
-	return answers(func(c net.Conn) {
-		n, err := io.WriteString(c, text)
-		for *written += n; err == nil; *written += n {
-			n, err = io.WriteString(c, rest)
-		}
-	})
-}
-
-func hangs(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
-
-func ok(length int, body string) string {
-	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", length, body)
-}
-
 // hostile is a receiver that does what none should, and how an attempt at it ends.
 type hostile struct {
 	name    string
@@ -99,46 +46,46 @@ func hostileReceivers() []hostile {
 	const whole = 5 * time.Second
 	line := strings.Repeat("a", 1000)
 	return []hostile{
-		{"silence", hangs, Again, ReasonTimeout, whole},
-		{"never reads", func(net.Conn) { time.Sleep(6 * time.Second) }, Again, ReasonTimeout, whole},
-		{"1 byte/s headers", drips("HTTP/1.1 200 OK\r\n", "X-A: a\r\n"), Again, ReasonTimeout, whole},
-		{"1 byte/s status line", drips("", "HTTP/1.1 200 OK and so on and so on"), Again, ReasonTimeout, whole},
-		{"1 byte/s body after 200", drips("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "b"), Delivered, Reason2xx, whole},
-		{"1 byte/s body after 500", drips("HTTP/1.1 500 No\r\nContent-Length: 1000\r\n\r\n", "b"), Again, Reason5xx, whole},
-		{"1 byte/s body after 410", drips("HTTP/1.1 410 Gone\r\nContent-Length: 1000\r\n\r\n", "b"), Gone, Reason410, whole},
-		{"body promised, none sent", answers(func(c net.Conn) {
-			_, _ = io.WriteString(c, ok(10, ""))
-			hangs(c)
+		{"silence", hostiletest.Hangs, Again, ReasonTimeout, whole},
+		{"never reads", hostiletest.NeverReads, Again, ReasonTimeout, whole},
+		{"1 byte/s headers", hostiletest.Drips("HTTP/1.1 200 OK\r\n", "X-A: a\r\n"), Again, ReasonTimeout, whole},
+		{"1 byte/s status line", hostiletest.Drips("", "HTTP/1.1 200 OK and so on and so on"), Again, ReasonTimeout, whole},
+		{"1 byte/s body after 200", hostiletest.Drips("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "b"), Delivered, Reason2xx, whole},
+		{"1 byte/s body after 500", hostiletest.Drips("HTTP/1.1 500 No\r\nContent-Length: 1000\r\n\r\n", "b"), Again, Reason5xx, whole},
+		{"1 byte/s body after 410", hostiletest.Drips("HTTP/1.1 410 Gone\r\nContent-Length: 1000\r\n\r\n", "b"), Gone, Reason410, whole},
+		{"body promised, none sent", hostiletest.Answers(func(c net.Conn) {
+			_, _ = io.WriteString(c, hostiletest.OK(10, ""))
+			hostiletest.Hangs(c)
 		}), Delivered, Reason2xx, whole},
-		{"body shorter than promised", says(ok(1000, "short")), Delivered, Reason2xx, 0},
-		{"body longer than promised", says(ok(2, "longer than that")), Delivered, Reason2xx, 0},
-		{"204 with a body", says("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello"), Delivered, Reason2xx, 0},
-		{"two lengths that differ", says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), Again, ReasonProtocol, 0},
-		{"a length below 0", says("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello"), Again, ReasonProtocol, 0},
-		{"a broken chunk after 200", says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), Delivered, Reason2xx, 0},
-		{"closes without a word", says(""), Again, ReasonReset, 0},
+		{"body shorter than promised", hostiletest.Says(hostiletest.OK(1000, "short")), Delivered, Reason2xx, 0},
+		{"body longer than promised", hostiletest.Says(hostiletest.OK(2, "longer than that")), Delivered, Reason2xx, 0},
+		{"204 with a body", hostiletest.Says("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello"), Delivered, Reason2xx, 0},
+		{"two lengths that differ", hostiletest.Says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), Again, ReasonProtocol, 0},
+		{"a length below 0", hostiletest.Says("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello"), Again, ReasonProtocol, 0},
+		{"a broken chunk after 200", hostiletest.Says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), Delivered, Reason2xx, 0},
+		{"closes without a word", hostiletest.Says(""), Again, ReasonReset, 0},
 		{"closes before reading", func(net.Conn) {}, Again, ReasonReset, 0},
-		{"closes after the status line", says("HTTP/1.1 200 OK\r\n"), Again, ReasonReset, 0},
-		{"closes within the status line", says("HTTP/1.1 2"), Again, ReasonProtocol, 0},
-		{"status 000", says("HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"status 099", says("HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"status 600", says("HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"status 999", says("HTTP/1.1 999 Higher\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"status 2000", says("HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"status -20", says("HTTP/1.1 -20 OK\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"status text", says("HTTP/1.1 OK\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"not HTTP", says("SSH-2.0-OpenSSH_9.9\r\n"), Again, ReasonProtocol, 0},
-		{"HTTP/0.9", says("<html>hello</html>"), Again, ReasonProtocol, 0},
-		{"HTTP/2 unasked", says("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), Again, ReasonProtocol, 0},
-		{"switching protocols", answers(func(c net.Conn) {
+		{"closes after the status line", hostiletest.Says("HTTP/1.1 200 OK\r\n"), Again, ReasonReset, 0},
+		{"closes within the status line", hostiletest.Says("HTTP/1.1 2"), Again, ReasonProtocol, 0},
+		{"status 000", hostiletest.Says("HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"status 099", hostiletest.Says("HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"status 600", hostiletest.Says("HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"status 999", hostiletest.Says("HTTP/1.1 999 Higher\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"status 2000", hostiletest.Says("HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"status -20", hostiletest.Says("HTTP/1.1 -20 OK\r\nContent-Length: 0\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"status text", hostiletest.Says("HTTP/1.1 OK\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"not HTTP", hostiletest.Says("SSH-2.0-OpenSSH_9.9\r\n"), Again, ReasonProtocol, 0},
+		{"HTTP/0.9", hostiletest.Says("<html>hello</html>"), Again, ReasonProtocol, 0},
+		{"HTTP/2 unasked", hostiletest.Says("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), Again, ReasonProtocol, 0},
+		{"switching protocols", hostiletest.Answers(func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-			hangs(c)
+			hostiletest.Hangs(c)
 		}), Again, ReasonProtocol, 0},
-		{"one interim answer, then 200", says("HTTP/1.1 102 Processing\r\n\r\n" + ok(0, "")), Delivered, Reason2xx, 0},
-		{"interim answers dripping", drips("", "HTTP/1.1 102 P\r\n\r\n"), Again, ReasonTimeout, whole},
-		{"a header line of a broken kind", says("HTTP/1.1 200 OK\r\n: x\r\n" + line + "\r\n\r\n"), Again, ReasonProtocol, 0},
-		{"a 2xx just in time", after(4990*time.Millisecond, ok(2, "ok")), Delivered, Reason2xx, 4990 * time.Millisecond},
-		{"a 2xx just too late", after(5010*time.Millisecond, ok(2, "ok")), Again, ReasonTimeout, whole},
+		{"one interim answer, then 200", hostiletest.Says("HTTP/1.1 102 Processing\r\n\r\n" + hostiletest.OK(0, "")), Delivered, Reason2xx, 0},
+		{"interim answers dripping", hostiletest.Drips("", "HTTP/1.1 102 P\r\n\r\n"), Again, ReasonTimeout, whole},
+		{"a header line of a broken kind", hostiletest.Says("HTTP/1.1 200 OK\r\n: x\r\n" + line + "\r\n\r\n"), Again, ReasonProtocol, 0},
+		{"a 2xx just in time", hostiletest.SaysAfter(4990*time.Millisecond, hostiletest.OK(2, "ok")), Delivered, Reason2xx, 4990 * time.Millisecond},
+		{"a 2xx just too late", hostiletest.SaysAfter(5010*time.Millisecond, hostiletest.OK(2, "ok")), Again, ReasonTimeout, whole},
 	}
 }
 
@@ -160,20 +107,13 @@ func TestHostileReceivers(t *testing.T) {
 	}
 }
 
-func after(d time.Duration, text string) func(net.Conn) {
-	return answers(func(c net.Conn) {
-		time.Sleep(d)
-		_, _ = io.WriteString(c, text)
-	})
-}
-
 // endless is an answer without an end, and how many bytes of it may be read.
 type endless struct {
 	name       string
 	text, rest string
 	verdict    Verdict
 	reason     Reason
-	most       int
+	most       int64
 }
 
 func endlessAnswers() []endless {
@@ -199,16 +139,16 @@ func TestEndlessAnswersAreCutOff(t *testing.T) {
 	for _, v := range endlessAnswers() {
 		t.Run(v.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				written := 0
-				client, target := piped(t, "http://receiver/", floods(v.text, v.rest, &written))
+				var written atomic.Int64
+				client, target := piped(t, "http://receiver/", hostiletest.Floods(v.text, v.rest, &written))
 				a := send(t, client, target)
 				synctest.Wait()
 				wantEnd(t, a, v.verdict, v.reason)
 				if a.Took != 0 {
 					t.Errorf("took %s, want it cut off at once", a.Took)
 				}
-				if written > v.most {
-					t.Errorf("read %d bytes, want at most %d", written, v.most)
+				if written.Load() > v.most {
+					t.Errorf("read %d bytes, want at most %d", written.Load(), v.most)
 				}
 				if len(a.Snippet) > snippetBytes || len(a.Detail) > detailBytes {
 					t.Errorf("kept %d and %d bytes", len(a.Snippet), len(a.Detail))
@@ -238,7 +178,7 @@ func TestADialThatNeverEnds(t *testing.T) {
 
 func TestAHandshakeThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, target := piped(t, "https://receiver.example/", hangs)
+		client, target := piped(t, "https://receiver.example/", hostiletest.Hangs)
 		a := send(t, client, target)
 		wantEnd(t, a, Again, ReasonTimeout)
 		if a.Took != 5*time.Second || a.Phases.TLS == 0 {
@@ -255,11 +195,11 @@ func TestClosedOnReuse(t *testing.T) {
 		requests := 0
 		client, target := piped(t, "http://receiver/", func(c net.Conn) {
 			r := bufio.NewReader(c)
-			for readRequest(r) {
+			for hostiletest.ReadRequest(r) {
 				if requests++; requests == 2 {
 					return
 				}
-				_, _ = io.WriteString(c, ok(2, "ok"))
+				_, _ = io.WriteString(c, hostiletest.OK(2, "ok"))
 			}
 		})
 		wantEnd(t, send(t, client, target), Delivered, Reason2xx)
@@ -274,7 +214,7 @@ func TestClosedOnReuse(t *testing.T) {
 // A kept connection that was closed before anything was written is replaced without the attempt noticing.
 func TestClosedBeforeReuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, target := piped(t, "http://receiver/", says(ok(2, "ok")))
+		client, target := piped(t, "http://receiver/", hostiletest.Says(hostiletest.OK(2, "ok")))
 		wantEnd(t, send(t, client, target), Delivered, Reason2xx)
 		synctest.Wait()
 		wantEnd(t, send(t, client, target), Delivered, Reason2xx)
@@ -288,10 +228,10 @@ func TestStopping(t *testing.T) {
 		verdict Verdict
 		reason  Reason
 	}{
-		"before an answer is nobody's fault":  {hangs, Ours, ReasonCanceled},
-		"after a 2xx changes nothing":         {drips("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "b"), Delivered, Reason2xx},
-		"after a 500 leaves it a failure":     {drips("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", "b"), Again, Reason5xx},
-		"within the headers is nobody's, too": {drips("HTTP/1.1 200 OK\r\n", "X-A: a"), Ours, ReasonCanceled},
+		"before an answer is nobody's fault":  {hostiletest.Hangs, Ours, ReasonCanceled},
+		"after a 2xx changes nothing":         {hostiletest.Drips("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "b"), Delivered, Reason2xx},
+		"after a 500 leaves it a failure":     {hostiletest.Drips("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", "b"), Again, Reason5xx},
+		"within the headers is nobody's, too": {hostiletest.Drips("HTTP/1.1 200 OK\r\n", "X-A: a"), Ours, ReasonCanceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -319,7 +259,7 @@ func TestALargeBodyArrivesWhole(t *testing.T) {
 				return
 			}
 			got, _ = io.ReadAll(request.Body)
-			_, _ = io.WriteString(c, ok(0, ""))
+			_, _ = io.WriteString(c, hostiletest.OK(0, ""))
 		})
 		e := testEvent()
 		e.Body = want
@@ -354,7 +294,7 @@ func TestAnEmptyBodyIsSentAsOne(t *testing.T) {
 			if err != nil || request.Header.Get("Content-Length") == "" && request.ContentLength != 0 {
 				t.Errorf("got %v, want a request with length 0", err)
 			}
-			_, _ = io.WriteString(c, ok(0, ""))
+			_, _ = io.WriteString(c, hostiletest.OK(0, ""))
 		})
 		e := testEvent()
 		e.Body = nil

@@ -1,83 +1,24 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
-
-// stream is one request as a hand-written HTTP/2 server sees it.
-type stream struct {
-	*http2.Framer
-	id uint32
-}
-
-func (s stream) headers(end bool, fields ...string) error {
-	var block bytes.Buffer
-	encode := hpack.NewEncoder(&block)
-	for i := 0; i+1 < len(fields); i += 2 {
-		_ = encode.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
-	}
-	return s.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
-}
-
-// speaksHTTP2 is a receiver that greets as it must, waits for a request's headers, and then does as it likes while
-// everything else that comes is read and forgotten.
-func speaksHTTP2(cert tls.Certificate, settings []http2.Setting, then func(stream)) func(net.Conn) {
-	return func(conn net.Conn) {
-		// No tickets: they would be written while the client writes its greeting, and a pipe buffers neither.
-		c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}, SessionTicketsDisabled: true})
-		if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		f := http2.NewFramer(c, c)
-		started := make(chan struct{})
-		go func() {
-			defer close(started)
-			_ = f.WriteSettings(settings...)
-		}()
-		acted := make(chan struct{}, 100)
-		actors := 0
-		var acting sync.Mutex // one writes at a time
-		for {
-			frame, err := f.ReadFrame()
-			if err != nil {
-				break
-			}
-			if h, ok := frame.(*http2.HeadersFrame); ok {
-				<-started
-				actors++
-				go func() {
-					defer func() { acted <- struct{}{} }()
-					acting.Lock()
-					defer acting.Unlock()
-					then(stream{f, h.StreamID})
-				}()
-			}
-		}
-		conn.Close()
-		<-started
-		for range actors {
-			<-acted
-		}
-	}
-}
 
 // hostileHTTP2 is a receiver that speaks HTTP/2 as none should.
 type hostileHTTP2 struct {
 	name     string
 	settings []http2.Setting
-	then     func(stream)
+	then     func(hostiletest.Stream)
 	verdict  Verdict
 	reasons  []Reason
 	most     time.Duration
@@ -88,70 +29,70 @@ func hostileHTTP2Receivers() []hostileHTTP2 {
 	noWindow := []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}
 	long := strings.Repeat("a", 4000)
 	return []hostileHTTP2{
-		{"a proper answer", nil, func(s stream) {
-			_ = s.headers(true, ":status", "200")
+		{"a proper answer", nil, func(s hostiletest.Stream) {
+			_ = s.Headers(true, ":status", "200")
 		}, Delivered, []Reason{Reason2xx}, 0},
-		{"a body that stalls after 200", nil, func(s stream) {
-			_ = s.headers(false, ":status", "200")
+		{"a body that stalls after 200", nil, func(s hostiletest.Stream) {
+			_ = s.Headers(false, ":status", "200")
 		}, Delivered, []Reason{Reason2xx}, whole},
-		{"silence", nil, func(stream) {}, Again, []Reason{ReasonTimeout}, whole},
-		{"a window of zero", noWindow, func(stream) {}, Again, []Reason{ReasonTimeout}, whole},
-		{"GOAWAY before an answer", nil, func(s stream) {
-			_ = s.WriteGoAway(s.id, http2.ErrCodeNo, nil)
+		{"silence", nil, func(hostiletest.Stream) {}, Again, []Reason{ReasonTimeout}, whole},
+		{"a window of zero", noWindow, func(hostiletest.Stream) {}, Again, []Reason{ReasonTimeout}, whole},
+		{"GOAWAY before an answer", nil, func(s hostiletest.Stream) {
+			_ = s.WriteGoAway(s.ID, http2.ErrCodeNo, nil)
 		}, Again, []Reason{ReasonTimeout, ReasonReset}, whole},
-		{"GOAWAY with an error", nil, func(s stream) {
-			_ = s.WriteGoAway(s.id, http2.ErrCodeEnhanceYourCalm, []byte("calm"))
+		{"GOAWAY with an error", nil, func(s hostiletest.Stream) {
+			_ = s.WriteGoAway(s.ID, http2.ErrCodeEnhanceYourCalm, []byte("calm"))
 		}, Again, []Reason{ReasonTimeout, ReasonReset}, whole},
-		{"every stream refused", nil, func(s stream) {
-			_ = s.WriteRSTStream(s.id, http2.ErrCodeRefusedStream)
+		{"every stream refused", nil, func(s hostiletest.Stream) {
+			_ = s.WriteRSTStream(s.ID, http2.ErrCodeRefusedStream)
 		}, Again, []Reason{ReasonTimeout, ReasonReset}, whole},
-		{"a flood of RST", nil, func(s stream) {
+		{"a flood of RST", nil, func(s hostiletest.Stream) {
 			for range 10_000 {
-				if s.WriteRSTStream(s.id, http2.ErrCodeInternal) != nil {
+				if s.WriteRSTStream(s.ID, http2.ErrCodeInternal) != nil {
 					return
 				}
 			}
 		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
-		{"a flood of PING, then 200", nil, func(s stream) {
+		{"a flood of PING, then 200", nil, func(s hostiletest.Stream) {
 			for i := range 10_000 {
 				if s.WritePing(false, [8]byte{byte(i)}) != nil {
 					return
 				}
 			}
-			_ = s.headers(true, ":status", "200")
+			_ = s.Headers(true, ":status", "200")
 		}, Delivered, []Reason{Reason2xx}, 0},
-		{"a flood of SETTINGS, then 200", nil, func(s stream) {
+		{"a flood of SETTINGS, then 200", nil, func(s hostiletest.Stream) {
 			for range 1_000 {
 				if s.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 100}) != nil {
 					return
 				}
 			}
-			_ = s.headers(true, ":status", "200")
+			_ = s.Headers(true, ":status", "200")
 		}, Delivered, []Reason{Reason2xx}, 0},
-		{"a flood of CONTINUATION", nil, func(s stream) {
-			err := s.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: []byte{0x88}})
+		{"a flood of CONTINUATION", nil, func(s hostiletest.Stream) {
+			err := s.WriteHeaders(http2.HeadersFrameParam{StreamID: s.ID, BlockFragment: []byte{0x88}})
 			for err == nil {
-				err = s.WriteContinuation(s.id, false, hpack.AppendHuffmanString([]byte{0x00, 0x01, 'a'}, long))
+				err = s.WriteContinuation(s.ID, false, hpack.AppendHuffmanString([]byte{0x00, 0x01, 'a'}, long))
 			}
 		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
-		{"interim answers without end", nil, func(s stream) {
-			for s.headers(false, ":status", "103", "link", long) == nil {
+		{"interim answers without end", nil, func(s hostiletest.Stream) {
+			for s.Headers(false, ":status", "103", "link", long) == nil {
 				continue
 			}
 		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
-		{"headers of 15 KB", nil, func(s stream) {
-			_ = s.headers(true, ":status", "200", "x-a", strings.Repeat("a", 15_000), "x-b", strings.Repeat("b", 100))
+		{"headers of 15 KB", nil, func(s hostiletest.Stream) {
+			_ = s.Headers(true, ":status", "200", "x-a", strings.Repeat("a", 15_000), "x-b", strings.Repeat("b", 100))
 		}, Delivered, []Reason{Reason2xx}, 0},
-		{"a body of nothing but padding", nil, func(s stream) {
-			_ = s.headers(false, ":status", "200")
+		{"a body of nothing but padding", nil, func(s hostiletest.Stream) {
+			_ = s.Headers(false, ":status", "200")
 			for range 10_000 {
-				if s.WriteDataPadded(s.id, false, nil, make([]byte, 255)) != nil {
+				if s.WriteDataPadded(s.ID, false, nil, make([]byte, 255)) != nil {
 					return
 				}
 			}
 		}, Delivered, []Reason{Reason2xx}, whole},
-		{"no status", nil, func(s stream) {
-			_ = s.headers(true, "content-length", "0")
+		{"no status", nil, func(s hostiletest.Stream) {
+			_ = s.Headers(true, "content-length", "0")
 		}, Again, []Reason{ReasonReset, ReasonProtocol}, 0},
 	}
 }
@@ -162,7 +103,7 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ca := newAuthority(t)
 				cert := ca.issue(t, "receiver.example", longLeft)
-				serve := speaksHTTP2(cert, v.settings, v.then)
+				serve := hostiletest.SpeaksHTTP2(cert, v.settings, v.then)
 				client, target := piped(t, "https://receiver.example/", serve)
 				client.transport.TLSClientConfig.RootCAs = ca.pool
 				a := send(t, client, target)
@@ -197,11 +138,11 @@ func TestADeadHTTP2ConnectionIsReplaced(t *testing.T) {
 			dials++
 			first := dials == 1
 			ours, theirs := net.Pipe()
-			go speaksHTTP2(cert, nil, func(s stream) {
+			go hostiletest.SpeaksHTTP2(cert, nil, func(s hostiletest.Stream) {
 				if first && dead {
 					return
 				}
-				_ = s.headers(true, ":status", "200")
+				_ = s.Headers(true, ":status", "200")
 			})(theirs)
 			return ours, nil
 		}})

@@ -3,6 +3,7 @@ package delivery
 import (
 	"io"
 	"log"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,5 +12,9 @@ import (
 func TestMain(m *testing.M) {
 	// net/http prints what hostile receivers send unasked through the standard logger; it can be told nothing else.
 	log.SetOutput(io.Discard)
+	if os.Getenv(envApart) != "" {
+		serveApart(os.Stdin, os.Stdout)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }

@@ -11,40 +11,18 @@ import (
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
-
-// nowhere lists, by what they are, the addresses no webhook goes to.
-var nowhere = map[string]string{
-	"loopback": "127.0.0.1", "another loopback": "127.9.9.9", "IPv6 loopback": "::1", "mapped loopback": "::ffff:127.0.0.1",
-	"IPv4-compatible loopback": "::127.0.0.1", "NAT64 loopback": "64:ff9b::7f00:1", "local NAT64 loopback": "64:ff9b:1::7f00:1",
-	"6to4 loopback": "2002:7f00:1::", "Teredo": "2001:0:7f00:1::80ff:fffe", "link-local": "fe80::1", "unique local": "fc00::1",
-	"AWS metadata, IPv6": "fd00:ec2::254", "GCP metadata, IPv6": "fd20:ce::254", "multicast, IPv6": "ff02::1", "discard only": "100::1",
-	"10/8": "10.0.0.1", "172.16/12": "172.16.0.1", "192.168/16": "192.168.0.1", "100.64/10": "100.64.0.1", "Alibaba metadata": "100.100.100.200",
-	"metadata": "169.254.169.254", "AWS container metadata": "169.254.170.2", "Oracle metadata": "192.0.0.192", "Azure's wire server": "168.63.129.16",
-	"benchmarking": "198.18.0.1", "multicast": "224.0.0.1", "reserved": "240.0.0.1", "broadcast": "255.255.255.255", "unspecified": "0.0.0.0", "unspecified, IPv6": "::",
-}
-
-func TestANameThatLeadsNowhereIsRefusedAtTheDial(t *testing.T) {
-	for name, address := range nowhere {
-		t.Run(name, func(t *testing.T) {
-			client := mustClient(t, Options{Resolver: resolver(t, func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
-				return addresses(k, address)
-			})})
-			target := mustTargetUnder(t, TargetSpec{URL: "https://hooks.example.com/"}, Rules{})
-			// The resolver itself may take no mapped address for one.
-			wantOneOf(t, send(t, client, target), Again, []Reason{ReasonBlocked, ReasonDNS})
-		})
-	}
-}
 
 // A name that was good moves to a bad address while a connection to the good one is kept: that one goes on, and the
 // next is judged anew.
 func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 	for name, v := range map[string]struct{ tls, http2 bool }{"HTTP/1.1": {}, "HTTP/1.1 over TLS": {tls: true}, "HTTP/2": {true, true}} {
 		t.Run(name, func(t *testing.T) {
-			trap := newCanary(t, "127.0.0.1:0")
+			trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 			ca := newAuthority(t)
-			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.2:%d", trap.addr.Port()))
+			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.2:%d", trap.Addr.Port()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +47,7 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 					return addresses(k, "127.0.0.2")
 				}),
 			})
-			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("%s://hooks.example.com:%d/", scheme, trap.addr.Port())})
+			target := mustTarget(t, TargetSpec{URL: fmt.Sprintf("%s://hooks.example.com:%d/", scheme, trap.Addr.Port())})
 			wantEnd(t, send(t, client, target), Delivered, Reason2xx)
 			moved.Store(true)
 			kept := send(t, client, target)
@@ -90,20 +68,26 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 			}
 			wantEnd(t, a, Again, ReasonBlocked)
 			wantEnd(t, send(t, client, target), Again, ReasonBlocked)
+			trap.Untouched(t)
+			wantTouched(t, trap, resolver(t, toAddress("127.0.0.1")))
 		})
 	}
 }
 
 // Another address that an answer offers for later requests is not taken.
 func TestAnAlternativeServiceIsNotUsed(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 	client, target := secure(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Alt-Svc", fmt.Sprintf(`h2="127.0.0.1:%d"; ma=3600`, trap.addr.Port()))
+		w.Header().Set("Alt-Svc", fmt.Sprintf(`h2="127.0.0.1:%d"; ma=3600`, trap.Addr.Port()))
 		w.Header().Set("Connection", "close")
 	}, nil)
 	for range 3 {
 		wantEnd(t, send(t, client, target), Delivered, Reason2xx)
 	}
+	trap.Untouched(t)
+	// The guard lets this client go there: it went nowhere because nobody told it to.
+	send(t, client, mustTargetUnder(t, TargetSpec{URL: "https://" + trap.Addr.String()}, Rules{Allow: loopback}))
+	trap.Touched(t)
 }
 
 // What became our own listener while the process ran is kept from webhooks too, also where a connection to it is kept.

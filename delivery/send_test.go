@@ -20,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -159,18 +161,22 @@ func redirectDial(t testing.TB, c *Client, target *Target) *Client {
 func TestSendNeverFollowsRedirects(t *testing.T) {
 	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			trap := newCanary(t, "127.0.0.1:0")
+			trap := hostiletest.NewCanary(t, "127.0.0.1:0")
 			var requests atomic.Int64
 			addr := receiver(t, "127.0.0.1:0", func(w http.ResponseWriter, _ *http.Request) {
 				requests.Add(1)
-				w.Header().Set("Location", "http://"+trap.addr.String()+"/")
+				w.Header().Set("Location", "http://"+trap.Addr.String()+"/")
 				w.WriteHeader(status)
 			})
 			target := mustTarget(t, TargetSpec{URL: "http://" + addr.String()})
-			wantEnd(t, send(t, mustClient(t, insecure()), target), Again, Reason3xx)
+			client := mustClient(t, insecure())
+			wantEnd(t, send(t, client, target), Again, Reason3xx)
 			if n := requests.Load(); n != 1 {
 				t.Errorf("got %d requests, want 1", n)
 			}
+			trap.Untouched(t)
+			send(t, client, mustTarget(t, TargetSpec{URL: "http://" + trap.Addr.String() + "/"})) // the guard is open
+			trap.Touched(t)
 		})
 	}
 }
@@ -289,23 +295,6 @@ func TestSendKeepsSecretsOutOfTheAttempt(t *testing.T) {
 	}
 }
 
-func TestSendIgnoresProxySettings(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
-		t.Setenv(name, "http://"+trap.addr.String())
-	}
-	t.Setenv("NO_PROXY", "")
-	client := mustClient(t, insecure())
-	if client.transport.Proxy != nil {
-		t.Fatal("a proxy can be set from the environment")
-	}
-	addr := receiver(t, "127.0.0.1:0", func(http.ResponseWriter, *http.Request) {})
-	target := mustTarget(t, TargetSpec{URL: "http://" + addr.String()})
-	wantEnd(t, send(t, client, target), Delivered, Reason2xx)
-	// And the guard judges as ever.
-	wantEnd(t, send(t, mustClient(t, Options{}), target), Again, ReasonBlocked)
-}
-
 func TestSendToNobody(t *testing.T) {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -322,10 +311,10 @@ func TestSendToNobody(t *testing.T) {
 
 // The URL passed when it was set; what counts is what the client may dial now.
 func TestGuardJudgesAtTheDial(t *testing.T) {
-	trap := newCanary(t, "127.0.0.1:0")
-	target := mustTarget(t, TargetSpec{URL: "http://" + trap.addr.String()})
+	trap := hostiletest.NewCanary(t, "127.0.0.1:0")
+	target := mustTarget(t, TargetSpec{URL: "http://" + trap.Addr.String()})
 	own := insecure()
-	own.Own = []netip.AddrPort{trap.addr}
+	own.Own = []netip.AddrPort{trap.Addr}
 	for name, o := range map[string]Options{"safe rules": {}, "our own listener": own} {
 		a := send(t, mustClient(t, o), target)
 		wantEnd(t, a, Again, ReasonBlocked)
@@ -333,6 +322,9 @@ func TestGuardJudgesAtTheDial(t *testing.T) {
 			t.Errorf("%s: detail: got %q, want the reason without the address", name, a.Detail)
 		}
 	}
+	trap.Untouched(t)
+	send(t, mustClient(t, insecure()), target)
+	trap.Touched(t)
 }
 
 func TestAttemptLogsTheHostAndNothingElseOfTheURL(t *testing.T) {

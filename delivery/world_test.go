@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,41 +78,6 @@ func wantEnd(t testing.TB, a Attempt, v Verdict, r Reason) {
 func assertNoSecret(t testing.TB, value any, secrets ...string) {
 	t.Helper()
 	leaktest.Plant(t, secrets...).InValue(t, fmt.Sprintf("a %T", value), value)
-}
-
-// canary is a listener nothing may reach.
-type canary struct {
-	addr    netip.AddrPort
-	touched atomic.Int64
-}
-
-func newCanary(t testing.TB, address string) *canary {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &canary{addr: netip.MustParseAddrPort(l.Addr().String())}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.touched.Add(1)
-			conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-		if n := c.touched.Load(); n != 0 {
-			t.Errorf("the canary at %s was touched %d times", c.addr, n)
-		}
-	})
-	return c
 }
 
 // receiver is a real HTTP server on loopback.

@@ -25,11 +25,12 @@ const (
 // inside.
 type ownListeners struct {
 	nc    *nats.Conn          // to a NATS elsewhere; nil with the embedded one, which is in fixed
-	fixed []string            // addresses this process listens on
+	fixed []string            // addresses this process listens on, and where NATS is monitored
 	known map[string][]string // name -> what it resolved to; kept while it does not
 }
 
-// listens notes an address, or a URL, that this process listens on.
+// listens notes an address, or a URL, that this process listens on or its NATS is
+// monitored at.
 func (o *ownListeners) listens(address string) {
 	if address != "" {
 		o.fixed = append(o.fixed, address)
@@ -56,28 +57,45 @@ func (o *ownListeners) look(ctx context.Context) []netip.AddrPort {
 	return own
 }
 
-// natsPort is what a NATS URL without a port means.
-const natsPort = "4222"
+// defaultPort is what a URL without a port means.
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "http", "ws":
+		return "80"
+	case "https", "wss":
+		return "443"
+	default:
+		return "4222" // NATS
+	}
+}
+
+// hostPort reads an address or a URL, however it is written.
+func hostPort(server string) (host, port string) {
+	scheme := ""
+	if u, err := url.Parse(server); err == nil && u.Host != "" {
+		scheme, server = u.Scheme, u.Host
+	}
+	host, port, err := net.SplitHostPort(server)
+	if err != nil {
+		return strings.Trim(server, "[]"), defaultPort(scheme)
+	}
+	return host, port
+}
 
 func (o *ownListeners) resolve(ctx context.Context, server string) []string {
 	if server == "" {
 		return nil // not connected now
 	}
-	if u, err := url.Parse(server); err == nil && u.Host != "" {
-		server = u.Host
-	}
-	host, port, err := net.SplitHostPort(server)
-	if err != nil {
-		host, port = strings.Trim(server, "[]"), natsPort
-	}
+	host, port := hostPort(server)
 	if _, err := netip.ParseAddr(host); err == nil {
 		return []string{net.JoinHostPort(host, port)}
 	}
+	name := net.JoinHostPort(host, port)
 	ctx, cancel := context.WithTimeout(ctx, ownTime)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
 	if err != nil {
-		return o.known[server]
+		return o.known[name]
 	}
 	for i := range addrs {
 		addrs[i] = net.JoinHostPort(addrs[i], port)
@@ -85,7 +103,7 @@ func (o *ownListeners) resolve(ctx context.Context, server string) []string {
 	if o.known == nil {
 		o.known = map[string][]string{}
 	}
-	o.known[server] = addrs
+	o.known[name] = addrs
 	return addrs
 }
 

@@ -16,12 +16,13 @@ import (
 	"github.com/popsee/webhooks/events"
 )
 
-// A stranger's URL that leads to our own NATS or admin listener reaches neither,
-// however it is written and although everything there is on the allow list.
+// A stranger's URL that leads to our own NATS, its monitoring or our admin listener
+// reaches none of them, however it is written and although everything there is on
+// the allow list.
 func TestNoSettingOpensOurOwnListeners(t *testing.T) {
-	bus := externalNATS(t, &server.Options{})
+	bus := externalNATS(t, &server.Options{HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT})
 	s := testSettings(t.TempDir())
-	s.NATS.URL = bus.ClientURL()
+	s.NATS.URL, s.NATS.Monitor = bus.ClientURL(), "http://127.0.0.1:8222, http://"+bus.MonitorAddr().String()
 	s.Keys.Ring = newRing(t)
 	s.Admin.Listen = "127.0.0.1:0"
 	s.Delivery.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.0/8")}
@@ -34,29 +35,45 @@ func TestNoSettingOpensOurOwnListeners(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	admin := v.own.fixed[0]
-	before := varz(t, bus).TotalConnections
-	for _, own := range []string{strings.TrimPrefix(bus.ClientURL(), "nats://"), admin} {
+	admin := v.own.fixed[len(v.own.fixed)-1]
+	before := varz(t, bus)
+	for name, own := range map[string]string{"NATS": strings.TrimPrefix(bus.ClientURL(), "nats://"), "NATS' monitoring": bus.MonitorAddr().String(), "the admin listener": admin} {
 		_, port, err := net.SplitHostPort(own)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "localhost", "127.0.0.1."} {
-			target, err := delivery.NewTarget(delivery.TargetSpec{Survey: "s1", URL: "http://" + host + ":" + port + "/"}, s.Delivery.Rules())
-			if err != nil {
-				t.Errorf("%s: %v", host, err)
-				continue
-			}
-			a := v.client.Send(t.Context(), target, events.Event{ID: "r1", Kind: events.KindCompleted, Survey: "s1", Body: []byte("{}")}, delivery.Meta{})
+			a := sendTo(t, v, "http://"+host+":"+port+"/varz")
 			nobody := host == "localhost" && a.Reason == delivery.ReasonRefused // it may mean ::1 as well, where nobody listens
 			if a.Reason != delivery.ReasonBlocked && !nobody {
-				t.Errorf("%s:%s: %s %s %q", host, port, a.Verdict, a.Reason, a.Detail)
+				t.Errorf("%s at %s:%s: %s %s %q", name, host, port, a.Verdict, a.Reason, a.Detail)
 			}
 		}
 	}
-	if after := varz(t, bus).TotalConnections; after != before {
-		t.Errorf("NATS saw %d connections, want the %d of before", after, before)
+	after := varz(t, bus)
+	if after.TotalConnections != before.TotalConnections || after.HTTPReqStats["/varz"] != before.HTTPReqStats["/varz"] {
+		t.Errorf("NATS saw %d connections and its monitoring %v, want the %d and %v of before", after.TotalConnections, after.HTTPReqStats, before.TotalConnections, before.HTTPReqStats)
 	}
+	// Nothing else stood in their way: a client that does not know them as its own reaches each.
+	v.client.SetOwn(nil)
+	for _, own := range []string{strings.TrimPrefix(bus.ClientURL(), "nats://"), bus.MonitorAddr().String(), admin} {
+		if a := sendTo(t, v, "http://"+own+"/varz"); a.Reason == delivery.ReasonBlocked || a.Reason == delivery.ReasonRefused {
+			t.Errorf("%s: %s %s, want it reached where nobody says that it is ours", own, a.Verdict, a.Reason)
+		}
+	}
+	if reached := varz(t, bus); reached.TotalConnections == after.TotalConnections || reached.HTTPReqStats["/varz"] == after.HTTPReqStats["/varz"] {
+		t.Errorf("NATS counts no connection, or its monitoring no request: this test shows nothing")
+	}
+}
+
+// sendTo makes one attempt with a service's own client.
+func sendTo(t *testing.T, v *service, url string) delivery.Attempt {
+	t.Helper()
+	target, err := delivery.NewTarget(delivery.TargetSpec{Survey: "s1", URL: url}, v.settings.Delivery.Rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.client.Send(t.Context(), target, events.Event{ID: "r1", Kind: events.KindCompleted, Survey: "s1", Body: []byte("{}")}, delivery.Meta{})
 }
 
 // Servers of the NATS cluster that nobody named are learnt from it, and kept from
@@ -80,7 +97,8 @@ func TestOwnListenersAreReadHoweverTheyAreWritten(t *testing.T) {
 	var o ownListeners
 	for written, want := range map[string]string{
 		"127.0.0.1:8080": "127.0.0.1:8080", "nats://user:pass@10.0.0.1:14222": "10.0.0.1:14222", "nats://10.0.0.1": "10.0.0.1:4222",
-		"tls://[fd00::1]:4333": "[fd00::1]:4333", "wss://10.0.0.9:443": "10.0.0.9:443", "[::]:9090": "[::]:9090", "": "",
+		"tls://[fd00::1]:4333": "[fd00::1]:4333", "wss://10.0.0.9:443": "10.0.0.9:443",
+		"http://10.0.0.2:18222/": "10.0.0.2:18222", "http://10.0.0.2": "10.0.0.2:80", "https://10.0.0.2/": "10.0.0.2:443", "[::]:9090": "[::]:9090", "": "",
 	} {
 		if got := strings.Join(o.resolve(t.Context(), written), " "); got != want {
 			t.Errorf("%s: got %s, want %s", written, got, want)

@@ -125,6 +125,9 @@ func (v *service) connect(ctx context.Context) error {
 	v.nc = nc
 	if v.embedded == nil {
 		v.own.nc = nc
+		for _, monitor := range v.settings.NATS.Monitors() {
+			v.own.listens(strings.TrimSpace(monitor))
+		}
 	}
 	v.closers.Push("NATS connection", closeTime, func(context.Context) error {
 		v.nc.SetClosedHandler(nil) // this close is meant
