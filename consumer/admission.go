@@ -71,7 +71,7 @@ func (c *Consumer) resolverFails(a delivery.Attempt) bool {
 		return false
 	}
 	c.metrics.resolver.Inc()
-	c.dnsQuiet.warn(errors.New(a.Detail), "the name service fails for many hosts at once: that is ours to mend, events wait; look at this machine's resolver")
+	c.quiet.Warn(errors.New(a.Detail), "the name service fails for many hosts at once: that is ours to mend, events wait; look at this machine's resolver")
 	return true
 }
 

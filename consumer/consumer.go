@@ -19,6 +19,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/internal/quiet"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
@@ -109,29 +110,26 @@ type Consumer struct {
 	sender    Sender
 	o         Options
 
-	spans         *spans // nil: nothing is traced
-	slots         *slots
-	live          *way
-	ways          ways
-	mark          *mark.Keeper
-	metrics       *metrics
-	dead          *deadletters.Store
-	deadQuiet     *quiet
-	parkQuiet     *quiet
-	dnsQuiet      *quiet
-	endpointQuiet *quiet
-	parker        *lanes.Parker
-	resolver      resolver
-	gate          *admit.Gate
-	leases        *leases.Keeper
-	owner         *lanes.Owner
-	held          sync.Map      // *leases.Lease -> nothing: whose shards are being worked on
-	health        *health.Board // open while Run runs
-	replays       *replay.Runner
-	yields        replay.Yielding // whether replays wait for live events
-	unsent        later           // acknowledgements NATS was away for
-	returns       later           // what is given back once no pull of ours is open that would only bring it again
-	binding       binding
+	spans    *spans // nil: nothing is traced
+	slots    *slots
+	live     *way
+	ways     ways
+	mark     *mark.Keeper
+	metrics  *metrics
+	dead     *deadletters.Store
+	quiet    *quiet.Log // trouble that lasts
+	parker   *lanes.Parker
+	resolver resolver
+	gate     *admit.Gate
+	leases   *leases.Keeper
+	owner    *lanes.Owner
+	held     sync.Map      // *leases.Lease -> nothing: whose shards are being worked on
+	health   *health.Board // open while Run runs
+	replays  *replay.Runner
+	yields   replay.Yielding // whether replays wait for live events
+	unsent   later           // acknowledgements NATS was away for
+	returns  later           // what is given back once no pull of ours is open that would only bring it again
+	binding  binding
 
 	pulled   atomic.Int64 // when a pull last ended, Unix ns: the fetch loop's pulse
 	received atomic.Int64 // when a message last arrived, Unix ns
@@ -153,22 +151,20 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 	}
 	c := &Consumer{
 		js: js, endpoints: endpoints, sender: sender, o: o,
-		slots:         newSlots(o.slots()),
-		metrics:       newMetrics(o.metrics()),
-		mark:          mark.New(js, o.Layout, o.Log),
-		gate:          admit.NewGate(o.slots()),
-		parkQuiet:     newQuiet(o.Log),
-		dnsQuiet:      newQuiet(o.Log),
-		endpointQuiet: newQuiet(o.Log),
-		parker:        lanes.NewParker(js, o.Layout.Names),
+		slots:   newSlots(o.slots()),
+		metrics: newMetrics(o.metrics()),
+		mark:    mark.New(js, o.Layout, o.Log),
+		gate:    admit.NewGate(o.slots()),
+		parker:  lanes.NewParker(js, o.Layout.Names),
 		leases: leases.New(js, o.Layout.Names, leases.Options{
 			Self: leases.Replica{ID: cmp.Or(o.Replica, "replica"), Version: o.Version, Started: time.Now().UTC()}, TTL: o.Layout.LeaseTTL, Log: o.Log,
 		}),
-		dead:      deadletters.New(js, o.Layout.Names),
-		deadQuiet: newQuiet(o.Log),
-		hurry:     make(chan struct{}, 1),
-		spans:     newSpans(o.Tracer, o.Layout.Names.Stream()),
+		dead:  deadletters.New(js, o.Layout.Names),
+		quiet: quiet.New(o.Log),
+		hurry: make(chan struct{}, 1),
+		spans: newSpans(o.Tracer, o.Layout.Names.Stream()),
 	}
+	c.unsent.dropped, c.returns.dropped = c.dropped, c.dropped
 	c.live = &way{inflight: newInflight(), counted: c.countLive}
 	c.ways.add(c.live)
 	c.hands = newHands(c.handleOne)
@@ -318,7 +314,6 @@ func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.Consume
 func (c *Consumer) keepMark(ctx context.Context) {
 	tick := time.NewTicker(orDuration(c.o.MarkInterval, time.Second))
 	defer tick.Stop()
-	quiet := newQuiet(c.o.Log)
 	for {
 		select {
 		case <-ctx.Done():
@@ -331,7 +326,7 @@ func (c *Consumer) keepMark(ctx context.Context) {
 			continue
 		}
 		if ctx.Err() == nil && !errors.As(err, new(*mark.Alarm)) && !errors.Is(err, mark.ErrBusy) {
-			quiet.warn(err, "the mark could not be looked at")
+			c.quiet.Warn(err, "the mark could not be looked at")
 		}
 	}
 }

@@ -20,7 +20,6 @@ const pullPause = 250 * time.Millisecond
 // until ctx ends. A pull that is open then is left to expire: what it still
 // brings is handled, so that no message sits in a dead inbox until AckWait.
 func (c *Consumer) pull(ctx, work context.Context) {
-	quiet := newQuiet(c.o.Log)
 	for ctx.Err() == nil {
 		c.pulled.Store(time.Now().UnixNano())
 		if c.mark.Alarm() != nil {
@@ -35,7 +34,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 		batch, err := c.ask(ctx, n)
 		if err != nil {
 			c.slots.give(n)
-			quiet.warn(err, "events could not be pulled")
+			c.quiet.Warn(err, "events could not be pulled")
 			c.lookSoon()
 			wait.For(ctx, pullPause)
 			continue

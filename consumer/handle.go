@@ -170,7 +170,7 @@ func (c *Consumer) tellFailing(work context.Context, survey events.Survey, a del
 	if err := c.health.Failed(ctx, survey, health.Failure{
 		At: now.UTC(), Reason: string(a.Reason), NextProbe: now.Add(cmp.Or(a.After, lanes.FirstWait)).UTC(), Waiting: 1,
 	}); err != nil {
-		c.parkQuiet.warn(err, "an endpoint's failure could not be told to the other replicas")
+		c.quiet.Warn(err, "an endpoint's failure could not be told to the other replicas")
 	}
 }
 
@@ -180,7 +180,7 @@ func (c *Consumer) tellGone(work context.Context, survey events.Survey, a delive
 	defer cancel()
 	d := lanes.AnsweredGone(time.Now(), a.Revision)
 	if err := c.health.Disable(ctx, survey, d, string(a.Reason)); err != nil {
-		c.parkQuiet.warn(err, "an endpoint that answered 410 could not be disabled")
+		c.quiet.Warn(err, "an endpoint that answered 410 could not be disabled")
 		return
 	}
 	c.o.Log.Warn().Str("survey", string(survey)).Str("why", d.Why).Msg("endpoint disabled; its events are kept until it is changed or enabled: webhooks endpoint enable")
@@ -223,8 +223,7 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 		c.unusable(err)
 		return c.parking(e, in, 0, "unusable-endpoint", true)
 	}
-	c.o.Log.Warn().Err(err).Uint64("seq", in.Sequence.Stream).Str("survey", string(e.Survey)).
-		Msg("the endpoint cannot be used now; the event waits")
+	c.quiet.Warn(fmt.Errorf("event %d of survey %s: %w", in.Sequence.Stream, e.Survey, err), "the endpoint cannot be used now; the event waits")
 	return conclusion{action: actLeave, outcome: outcomeLeft}
 }
 
@@ -234,7 +233,7 @@ func (c *Consumer) unusable(err error) {
 	if errors.Is(err, config.ErrUnsealable) {
 		c.metrics.unsealable.Inc()
 	}
-	c.endpointQuiet.warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
+	c.quiet.Warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
 }
 
 // panicked keeps the process alive when the handling of one event did not, and

@@ -27,6 +27,7 @@ type metrics struct {
 	redelivered prometheus.Counter
 	reacked     prometheus.Counter
 	ackErrors   prometheus.Counter
+	acksDropped prometheus.Counter
 	rebinds     prometheus.Counter
 	panics      prometheus.Counter
 	unsealable  prometheus.Counter
@@ -96,6 +97,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.redelivered = counter("redelivered_total", "Messages delivered again by the server while their attempt was running.")
 	m.reacked = counter("reacknowledged_total", "Messages delivered again after they were settled: acknowledged again, not sent again.")
 	m.ackErrors = counter("ack_errors_total", "Acknowledgements that could not be sent because NATS was away.")
+	m.acksDropped = counter("acks_dropped_total", "Acknowledgements that were not kept for when NATS is back, because too many waited already: their events come again.")
 	m.rebinds = counter("consumer_rebinds_total", "Times the watchdog bound the consumer anew because nothing arrived in spite of lag.")
 	m.panics = counter("panics_total", "Panics while handling one event.")
 	m.unsealable = counter("unsealable_secrets_total", "Times an event had to wait because its endpoint's secret cannot be opened with our key ring; it rises for as long as that lasts.")
@@ -119,7 +121,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.slots = gauge("slots", "Messages that this replica may have in hand at once.")
 	m.looked = gauge("last_look_timestamp_seconds", "When the lag and the mark were last seen, in Unix seconds; 0 is never.")
 	m.waiting = newWaitingMetrics(reg)
-	reg.MustRegister(replayed, m.replays, m.yielding, m.unsealable, m.buried, m.unusable, custody, m.slots, m.looked, m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.rebinds,
+	reg.MustRegister(replayed, m.replays, m.yielding, m.unsealable, m.buried, m.unusable, custody, m.slots, m.looked, m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.acksDropped, m.rebinds,
 		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.lostEver, m.timeLeft, m.alarm)
 	return m
 }

@@ -129,7 +129,7 @@ func (s *sending) weigh(work context.Context, end conclusion, waited time.Durati
 	}
 	room, err := s.room.take(work, end.parked.Survey, len(end.parked.Body))
 	if err != nil {
-		s.c.parkQuiet.warn(err, "the room in a lane is not known; a replayed event waits")
+		s.c.quiet.Warn(err, "the room in a lane is not known; a replayed event waits")
 		return placeLater
 	}
 	return placeOf(end, waited, room)

@@ -2,7 +2,7 @@ package consumer
 
 import (
 	"context"
-	"sync"
+	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
@@ -74,7 +74,7 @@ func (c *Consumer) custody(work context.Context, end conclusion) conclusion {
 func (c *Consumer) park(work context.Context, end conclusion) conclusion {
 	if err := c.parker.Park(work, *end.parked); err != nil {
 		c.metrics.noCustody[actPark].Inc()
-		c.parkQuiet.warn(err, "an event could not be parked; it stays in the event stream, unacknowledged")
+		c.quiet.Warn(err, "an event could not be parked; it stays in the event stream, unacknowledged")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
 	c.o.History.Settled(deliverylog.KindParked, end.parked.Survey, end.parked.Source)
@@ -86,7 +86,7 @@ func (c *Consumer) park(work context.Context, end conclusion) conclusion {
 func (c *Consumer) bury(work context.Context, end conclusion) conclusion {
 	if err := c.dead.Bury(work, *end.letter); err != nil {
 		c.metrics.noCustody[actBury].Inc()
-		c.deadQuiet.warn(err, "a dead letter could not be stored; its event waits")
+		c.quiet.Warn(err, "a dead letter could not be stored; its event waits")
 		return conclusion{action: actLeave, outcome: outcomeLeft}
 	}
 	c.metrics.buried.Inc()
@@ -105,35 +105,11 @@ func (c *Consumer) settle(send func() error) {
 	}
 }
 
-// maxLater bounds what is kept for later. Only what was in hand at one moment
-// can be here, so the bound is far above any real use.
-const maxLater = 100_000
-
-// later is what to tell the server when it can be told: acknowledgements while
-// NATS is away, and, at a stop, what another replica may take at once.
-type later struct {
-	mu   sync.Mutex // guards list
-	list []func() error
+// dropped counts what is not told to the server after all. Nothing is lost by it:
+// the message comes again, and what it decides is decided anew.
+func (c *Consumer) dropped() {
+	c.metrics.acksDropped.Inc()
+	c.quiet.Warn(errTooMany, "an acknowledgement is dropped; its event comes again, and is sent once more if it was delivered")
 }
 
-func (l *later) add(send func() error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.list) < maxLater {
-		l.list = append(l.list, send)
-	}
-}
-
-// flush sends what it can and keeps the rest.
-func (l *later) flush() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	kept := l.list[:0]
-	for _, send := range l.list {
-		if send() != nil {
-			kept = append(kept, send)
-		}
-	}
-	clear(l.list[len(kept):])
-	l.list = kept
-}
+var errTooMany = fmt.Errorf("%d acknowledgements wait for NATS already", maxLater)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
@@ -25,9 +27,11 @@ type handBack struct {
 	maxBytes int
 	since    time.Time // when the event stream was made: sequences of before mean other events
 
-	mu    sync.Mutex                     // guards what follows
-	known map[events.Survey]func() error // survey -> whether it can take events; each asks NATS once
-	off   []events.Survey                // those whose owner has switched the endpoint off
+	mu    sync.Mutex              // guards what follows
+	known map[events.Survey]error // survey -> whether it can take events: nil, or a refusal
+	off   []events.Survey         // those whose owner has switched the endpoint off
+
+	asking singleflight.Group // one question a survey at once
 }
 
 // refusal is why a letter is not handed back.
@@ -50,7 +54,7 @@ func newHandBack(ctx context.Context, s *session, maxBytes int) (*handBack, erro
 	}
 	return &handBack{
 		session: s, editor: config.NewEditor(kv, endpoints.Lenient()), maxBytes: maxBytes, since: stream.CachedInfo().Created,
-		known: map[events.Survey]func() error{},
+		known: map[events.Survey]error{},
 	}, nil
 }
 
@@ -107,17 +111,26 @@ func (s *session) eventOf(l deadletters.Letter, maxBytes int) (events.Event, err
 	return s.names.DecodeMax(subject, nil, l.Body, maxBytes)
 }
 
-// takes says whether a survey's endpoint could take an event; it is looked up
-// once a survey.
+// takes says whether a survey's endpoint could take an event. What is found out
+// holds for all of a survey's letters; that it could not be found out holds for
+// none but those that asked together.
 func (h *handBack) takes(ctx context.Context, survey events.Survey) error {
 	h.mu.Lock()
-	ask := h.known[survey]
-	if ask == nil {
-		ask = sync.OnceValue(func() error { return h.ask(ctx, survey) })
-		h.known[survey] = ask
-	}
+	err, known := h.known[survey]
 	h.mu.Unlock()
-	return ask()
+	if known {
+		return err
+	}
+	_, err, _ = h.asking.Do(string(survey), func() (any, error) {
+		err := h.ask(ctx, survey)
+		if err == nil || errors.As(err, new(*refusal)) {
+			h.mu.Lock()
+			h.known[survey] = err
+			h.mu.Unlock()
+		}
+		return nil, err
+	})
+	return err
 }
 
 func (h *handBack) ask(ctx context.Context, survey events.Survey) error {
@@ -128,14 +141,15 @@ func (h *handBack) ask(ctx context.Context, survey events.Survey) error {
 	if err != nil && !errors.Is(err, config.ErrInvalidEndpoint) {
 		return err
 	}
-	if err == nil && !ep.Enabled {
-		h.mu.Lock()
-		h.off = append(h.off, survey)
-		h.mu.Unlock()
-	}
+	off := err == nil && !ep.Enabled
 	r, known, err := health.Look(ctx, h.js, h.names, survey)
 	if err == nil && known && r.Disabled != nil {
 		return refuse("webhooks endpoint enable "+string(survey), "the endpoint of survey %s is disabled, %s: nothing is sent to it", survey, r.Disabled.Why)
+	}
+	if err == nil && off {
+		h.mu.Lock()
+		h.off = append(h.off, survey)
+		h.mu.Unlock()
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,26 @@ func TestWhatMayBeHandedBack(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(lanes.Waiting{}, "Parked")); err != nil || diff != "" || got.Survey == "" || got.Parked.IsZero() {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+func TestAnAnswerThatDidNotComeIsAskedForAgain(t *testing.T) {
+	s := atRest(t)
+	s.endpointAt(t, "s1", true)
+	back, err := newHandBack(t.Context(), s.session, events.MaxBytes)
+	must(t, err)
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := back.takes(late, "s1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("without an answer it says %v", err)
+	}
+	if err := back.takes(t.Context(), "s1"); err != nil {
+		t.Errorf("what could not be found out at first stands for ever: %v", err)
+	}
+	for range 2 { // what was found out does
+		if err := back.takes(t.Context(), "nobody"); !errors.As(err, new(*refusal)) {
+			t.Errorf("a survey without an endpoint: %v", err)
 		}
 	}
 }

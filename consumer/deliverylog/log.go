@@ -37,11 +37,11 @@ type Log struct {
 	buffered atomic.Int64  // bytes in all shards
 	full     chan struct{} // capacity one: some shard has a full chunk
 
-	writing sync.Mutex // one write at a time; guards what follows
-	pause   time.Time  // no write before then, after one that failed
-	failing bool       // told in the log already
-	healed  Loss       // not confirmed since failing began
-	retired sync.Pool  // of *chunk, whose body keeps its memory
+	writing chan struct{} // capacity one: whoever has put something in writes, and has what follows to itself
+	pause   time.Time     // no write before then, after one that failed
+	failing bool          // told in the log already
+	healed  Loss          // not confirmed since failing began
+	retired sync.Pool     // of *chunk, whose body keeps its memory
 
 	totalMu sync.Mutex // guards total
 	total   Loss
@@ -60,7 +60,7 @@ type shard struct {
 // New returns a log that does nothing by itself.
 func New(js jetstream.JetStream, names events.Names, o Options) *Log {
 	o.MaxBuffered = cmp.Or(o.MaxBuffered, defaultMaxBuffered)
-	return &Log{js: js, names: names, o: o, metrics: newMetrics(o.Metrics), full: make(chan struct{}, 1)}
+	return &Log{js: js, names: names, o: o, metrics: newMetrics(o.Metrics), full: make(chan struct{}, 1), writing: make(chan struct{}, 1)}
 }
 
 // Attempt takes in one attempt for the event at seq of the event stream. It

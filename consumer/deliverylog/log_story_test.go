@@ -332,6 +332,32 @@ func TestFlushIsBounded(t *testing.T) {
 	})
 }
 
+func TestFlushIsBoundedWhileAnotherWriteGoesOn(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		l := New(w.js, w.names, Options{})
+		stop := w.run(l)
+		l.Attempt(1, delivered("s", "r"))
+		w.wire.Hold()
+		time.Sleep(2 * writeEvery) // a write is under way, and waits for its answer
+		l.Attempt(2, delivered("s", "r"))
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := l.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush gives %v, want that its time was over", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Flush took %s, want the second it was given", took)
+		}
+		w.wire.Release()
+		stop()
+		must(t, l.Flush(t.Context()))
+		if got := w.read(Filter{}); len(got) != 2 {
+			t.Errorf("%d records are there, want both", len(got))
+		}
+	})
+}
+
 func TestWhatWaitedTooLongIsDropped(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		l := New(w.js, w.names, Options{})

@@ -42,11 +42,16 @@ func (l *Log) Flush(ctx context.Context) error {
 	return l.write(ctx, true, (*Log).takeAll)
 }
 
-// write publishes what take gives, a few messages at a time. Unless forced it
+// write publishes what take gives, a few messages at a time, after whoever writes
+// already; nobody waits for that, and so for NATS, beyond ctx. Unless forced it
 // leaves everything where it is while the bus is known to be away.
 func (l *Log) write(ctx context.Context, forced bool, take func(*Log) []*chunk) error {
-	l.writing.Lock()
-	defer l.writing.Unlock()
+	select {
+	case l.writing <- struct{}{}:
+		defer func() { <-l.writing }()
+	case <-ctx.Done():
+		return fmt.Errorf("write the delivery log: an earlier write goes on: %w", context.Cause(ctx))
+	}
 	if !forced && (time.Now().Before(l.pause) || l.js.Conn().Status() != nats.CONNECTED) {
 		return nil
 	}

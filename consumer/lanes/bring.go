@@ -38,7 +38,7 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 	s.background(func() func() {
 		b, err := s.bringNow(context.WithoutCancel(ctx), l.survey, most)
 		if err != nil {
-			s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("owed events could not be brought; tried again")
+			s.o.trouble(l.survey, err, "owed events could not be brought; tried again")
 		}
 		return func() {
 			switch {

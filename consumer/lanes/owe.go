@@ -32,12 +32,12 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	l.promisedTo = now.Add(FirstWait) // if it fails
 	state, err := s.o.history(ctx)
 	if err != nil {
-		s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("events could not be promised for later; they go on being parked")
+		s.o.trouble(l.survey, err, "events could not be promised for later; they go on being parked")
 		return
 	}
 	from := l.promiseFrom(r, state)
 	s.o.missed(l.survey, r, state)
-	s.note(ctx, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
+	s.note(ctx, l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, state.at, state.first)
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ func (s *shard) lost(ctx context.Context, survey events.Survey, e entry) landing
 	w, err := s.fetch(ctx, survey, e.seq)
 	switch {
 	case err != nil:
-		s.o.o.Log.Warn().Err(err).Str("survey", string(survey)).Msg("a parked event could not be read; it waits")
+		s.o.trouble(survey, err, "a parked event could not be read; it waits")
 	case w == nil:
 		g.gone = true
 	default:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/internal/quiet"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/events"
 )
@@ -90,6 +91,7 @@ type Owner struct {
 	js      jetstream.JetStream
 	deliver Deliverer
 	o       Options
+	quiet   *quiet.Log                       // trouble that lasts
 	slots   chan struct{}                    // one each event being tried
 	probes  chan struct{}                    // one each of a failing endpoint's; they come on top
 	stream  atomic.Pointer[jetstream.Stream] // kept: looking it up costs a round trip
@@ -110,7 +112,7 @@ func New(js jetstream.JetStream, deliver Deliverer, o Options) *Owner {
 		o.Buried = func(events.Survey, uint64) {}
 	}
 	return &Owner{
-		js: js, deliver: deliver, o: o, shards: map[int]*shard{},
+		js: js, deliver: deliver, o: o, quiet: quiet.New(o.Log), shards: map[int]*shard{},
 		slots: make(chan struct{}, o.Slots), probes: make(chan struct{}, max(o.Slots/2, 1)),
 	}
 }
@@ -126,6 +128,12 @@ func (o *Owner) Own(ctx context.Context, l *leases.Lease) {
 	o.mu.Lock()
 	delete(o.shards, l.Shard)
 	o.mu.Unlock()
+}
+
+// trouble tells of what could not be done for a survey's lane. While NATS is away
+// that is everything, of every lane, again and again.
+func (o *Owner) trouble(survey events.Survey, err error, msg string) {
+	o.quiet.Warn(fmt.Errorf("survey %s: %w", survey, err), msg)
 }
 
 // Count is what waits in the lanes of this replica.

@@ -24,7 +24,7 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 	s.background(func() func() {
 		b, err := s.salvageNow(context.WithoutCancel(ctx), l, r, state)
 		if err != nil {
-			s.o.o.Log.Warn().Err(err).Str("survey", string(l.survey)).Msg("owed events that are about to leave the event stream could not be buried; tried again")
+			s.o.trouble(l.survey, err, "owed events that are about to leave the event stream could not be buried; tried again")
 		}
 		return func() {
 			l.bringing = false

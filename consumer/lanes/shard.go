@@ -203,7 +203,7 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 		l = s.lane(survey)
 	}
 	if known {
-		s.note(ctx, "a changed endpoint could not be given a new start", func(ctx context.Context) error {
+		s.note(ctx, survey, "a changed endpoint could not be given a new start", func(ctx context.Context) error {
 			return s.o.o.Health.Restart(ctx, survey, now)
 		})
 	}
@@ -218,11 +218,11 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 
 // note writes to the endpoint's health. What it says when that fails is all that
 // can be done: the next one to look finds out by itself.
-func (s *shard) note(ctx context.Context, otherwise string, write func(ctx context.Context) error) {
+func (s *shard) note(ctx context.Context, survey events.Survey, otherwise string, write func(ctx context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
 	if err := write(ctx); err != nil {
-		s.o.o.Log.Warn().Err(err).Msg(otherwise)
+		s.o.trouble(survey, err, otherwise)
 	}
 }
 
@@ -237,7 +237,7 @@ func (s *shard) leave(ctx context.Context) {
 			err := s.o.remove(ctx, l.survey, r)
 			l.removed(r, err == nil, time.Now())
 			if err != nil {
-				s.o.o.Log.Warn().Err(err).Msg("delivered events could not be removed from their lane: they may be sent again")
+				s.o.trouble(l.survey, err, "delivered events could not be removed from their lane: they may be sent again")
 				return
 			}
 		}

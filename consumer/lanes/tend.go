@@ -113,7 +113,7 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 		}
 	case r.Verdict == Bury && r.Reason == ReasonNoEndpoint && l.probing:
 		l.works(now) // there is nothing to probe any more
-		s.note(ctx, "a removed endpoint's failure is still known", func(ctx context.Context) error {
+		s.note(ctx, l.survey, "a removed endpoint's failure is still known", func(ctx context.Context) error {
 			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
 		})
 	case r.Verdict == Held && r.Probe:
@@ -144,7 +144,7 @@ func (s *shard) recovered(ctx context.Context, l *lane, now time.Time) {
 	if r, _ := s.o.o.Health.Of(l.survey); (l.live > 0 || l.arriving) && r.Failing() && now.Sub(r.Since) > rememberAfter {
 		remember = now.UTC()
 	}
-	s.note(ctx, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
+	s.note(ctx, l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
 		return s.o.o.Health.Works(ctx, l.survey, remember)
 	})
 }
@@ -157,7 +157,7 @@ func (s *shard) failed(ctx context.Context, l *lane, r Result, now time.Time) {
 		})
 		return
 	}
-	s.note(ctx, "an endpoint's failure could not be told to the other replicas", func(ctx context.Context) error {
+	s.note(ctx, l.survey, "an endpoint's failure could not be told to the other replicas", func(ctx context.Context) error {
 		return s.o.o.Health.Failed(ctx, l.survey, health.Failure{At: now.UTC(), Reason: r.Reason, NextProbe: next.UTC(), Waiting: l.live})
 	})
 }
@@ -173,7 +173,7 @@ func spoken(d time.Duration) string {
 func (s *shard) disable(ctx context.Context, l *lane, r Result, d health.Disabled) {
 	s.o.o.Log.Warn().Str("survey", string(l.survey)).Str("by", d.By).Str("why", d.Why).Int("waiting", l.live).
 		Msg("endpoint disabled; its events are kept until it is changed or enabled: webhooks endpoint enable")
-	s.note(ctx, "an endpoint could not be disabled; it goes on being probed", func(ctx context.Context) error {
+	s.note(ctx, l.survey, "an endpoint could not be disabled; it goes on being probed", func(ctx context.Context) error {
 		return s.o.o.Health.Disable(ctx, l.survey, d, r.Reason)
 	})
 }
@@ -192,7 +192,7 @@ func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
 	s.background(func() func() {
 		err := s.o.remove(context.WithoutCancel(ctx), l.survey, r)
 		if err != nil {
-			s.o.o.Log.Warn().Err(err).Msg("delivered events could not be removed from their lane; tried again")
+			s.o.trouble(l.survey, err, "delivered events could not be removed from their lane; tried again")
 		}
 		return func() {
 			l.removed(r, err == nil, time.Now())
@@ -212,7 +212,7 @@ func (s *shard) end(ctx context.Context, l *lane) {
 	}
 	delete(s.lanes, l.survey)
 	if known {
-		s.note(ctx, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
+		s.note(ctx, l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
 			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
 		})
 	}

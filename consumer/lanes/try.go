@@ -30,7 +30,7 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 	w, err := s.fetch(ctx, survey, e.seq)
 	switch {
 	case err != nil:
-		s.o.o.Log.Warn().Err(err).Str("survey", string(survey)).Msg("a parked event could not be read; it waits")
+		s.o.trouble(survey, err, "a parked event could not be read; it waits")
 		l.due = time.Now().Add(FirstWait)
 		return l
 	case w == nil:
@@ -85,7 +85,7 @@ func (s *shard) bury(ctx context.Context, w *Waiting, r Result) error {
 		Attempts: w.Attempts, First: w.Parked, Last: time.Now(), Traceparent: w.Traceparent, Tracestate: w.Tracestate, Body: w.Body,
 	})
 	if err != nil {
-		s.o.o.Log.Warn().Err(err).Msg("a dead letter could not be stored; its event waits")
+		s.o.trouble(w.Survey, err, "a dead letter could not be stored; its event waits")
 		return err
 	}
 	s.o.o.Buried(w.Survey, w.Source)

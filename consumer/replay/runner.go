@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/popsee/webhooks/consumer/internal/quiet"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
@@ -84,6 +85,7 @@ type Runner struct {
 	deliver Deliverer
 	o       Options
 	slots   *semaphore.Weighted
+	quiet   *quiet.Log // trouble that lasts
 
 	updates chan update
 	ended   chan ending
@@ -112,7 +114,7 @@ func New(js jetstream.JetStream, deliver Deliverer, o Options) *Runner {
 		o.Every = time.Second
 	}
 	return &Runner{
-		js: js, deliver: deliver, o: o, slots: semaphore.NewWeighted(int64(o.Slots)),
+		js: js, deliver: deliver, o: o, slots: semaphore.NewWeighted(int64(o.Slots)), quiet: quiet.New(o.Log),
 		updates: make(chan update, 64), ended: make(chan ending), workers: map[string]*worker{}, known: map[string]update{},
 	}
 }

@@ -32,7 +32,6 @@ type worker struct {
 	job     atomic.Pointer[Record] // as last looked at
 	cons    atomic.Pointer[jetstream.Consumer]
 	beyond  atomic.Bool // an event behind the job's end has come
-	quiet   time.Time   // trouble was told; owned by keepLooking
 
 	revision uint64 // of the record, as last looked at; owned by keepLooking until it has returned
 	handlers sync.WaitGroup
@@ -77,9 +76,8 @@ func (w *worker) keepLooking(ctx context.Context) {
 		if ended {
 			return
 		}
-		if err != nil && ctx.Err() == nil && time.Since(w.quiet) > 10*time.Second {
-			w.quiet = time.Now()
-			w.r.o.Log.Warn().Err(err).Str("replay", w.id).Msg("a replay could not be looked at; it goes on, and is looked at again")
+		if err != nil && ctx.Err() == nil {
+			w.r.quiet.Warn(fmt.Errorf("replay %s: %w", w.id, err), "a replay could not be looked at; it goes on, and is looked at again")
 		}
 		select {
 		case <-ctx.Done():
