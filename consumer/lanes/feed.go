@@ -175,7 +175,7 @@ func (f *feed) pass(msg jetstream.Msg, seq uint64, shards map[int]*shard) {
 }
 
 func (f *feed) unreadable(err error, seq uint64) {
-	f.o.o.Log.Warn().Err(err).Uint64("lane_seq", seq).Msg("a parked event cannot be read and is left alone")
+	f.o.strange.Warn().Err(err).Uint64("lane_seq", seq).Msg("a parked event cannot be read and is left alone")
 }
 
 // index reads an entry from a message's headers; of one that cannot be read only

@@ -75,6 +75,7 @@ type Options struct {
 
 const (
 	defaultSlots = 256
+	tellEvery    = 10 * time.Second // of what cannot be read
 	disableAfter = 5 * 24 * time.Hour
 	maxEvents    = 50_000
 	maxBytes     = 64 << 20
@@ -93,6 +94,7 @@ type Owner struct {
 	slots   chan struct{}                    // one each event being tried
 	probes  chan struct{}                    // one each of a failing endpoint's; they come on top
 	stream  atomic.Pointer[jetstream.Stream] // kept: looking it up costs a round trip
+	strange zerolog.Logger                   // what cannot be read is told of seldom: there may be a whole lane of it
 
 	mu      sync.Mutex // guards what follows
 	joining *feed      // shards may still join it; nil: the next one begins another
@@ -112,6 +114,7 @@ func New(js jetstream.JetStream, deliver Deliverer, o Options) *Owner {
 	return &Owner{
 		js: js, deliver: deliver, o: o, shards: map[int]*shard{},
 		slots: make(chan struct{}, o.Slots), probes: make(chan struct{}, max(o.Slots/2, 1)),
+		strange: o.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: tellEvery}),
 	}
 }
 
