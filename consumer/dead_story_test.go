@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,11 +16,15 @@ import (
 	"github.com/popsee/webhooks/events"
 )
 
-// letters returns every dead letter, bodies included.
+// letters returns every dead letter, bodies included. Those of a newer version are
+// not ours to read.
 func (w *world) letters() []deadletters.Letter {
 	w.t.Helper()
 	var all []deadletters.Letter
 	for l, err := range deadletters.New(w.js, w.layout.Names).List(w.t.Context(), deadletters.Filter{Bodies: true}) {
+		if errors.As(err, new(*deadletters.Unreadable)) {
+			continue
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/formats"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/replay"
@@ -70,7 +71,8 @@ type statusView struct {
 	Letters   uint64        `json:"dead_letters"`
 	Fleet     fleetView     `json:"fleet"`
 
-	Replays []replay.Record `json:"replays,omitempty"` // that run, or are paused
+	Replays []replay.Record `json:"replays,omitempty"`       // that run, or are paused
+	Newer   []formats.Left  `json:"newer_formats,omitempty"` // what a newer version wrote and this one leaves alone
 
 	alarm *mark.Alarm
 }
@@ -101,7 +103,8 @@ func (s *session) status(ctx context.Context) (statusView, error) {
 		info := cons.CachedInfo()
 		v.Consumer, v.Lag, v.InHand, v.Floor = true, info.NumPending, info.NumAckPending, info.AckFloor.Stream
 	}
-	if v.alarm, err = mark.Check(ctx, s.js, layout.Layout{Names: s.names}); err != nil {
+	v.alarm, err = mark.Check(ctx, s.js, layout.Layout{Names: s.names})
+	if err != nil && !errors.As(err, new(*mark.Newer)) { // that one is counted below
 		return v, err
 	}
 	if v.alarm != nil {
@@ -177,6 +180,9 @@ func (v statusView) print(w *world, now time.Time) {
 	}
 	for _, line := range v.Fleet.lines(now) {
 		w.printf("%-12s %s\n", line.name, line.value)
+	}
+	if len(v.Newer) > 0 {
+		w.printf("%-12s %s; see: deployments/upgrades.md\n", "newer", leftWords(v.Newer))
 	}
 	if r := v.Replica; r != nil {
 		w.printf("%-12s %s at %s\n", "here", r.Status, r.Address)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/formats"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/replay"
@@ -120,8 +121,24 @@ func (s *session) around(ctx context.Context, v *statusView) error {
 	if v.Fleet, err = s.fleet(ctx); err != nil {
 		return err
 	}
-	v.Replays, err = s.openReplays(ctx)
+	if v.Replays, err = s.openReplays(ctx); err != nil {
+		return err
+	}
+	v.Newer, err = formats.Newer(ctx, s.js, s.names)
 	return err
+}
+
+// leftWords says what a newer version wrote.
+func leftWords(all []formats.Left) string {
+	var parts []string
+	for _, l := range all {
+		least := ""
+		if l.Least {
+			least = "at least "
+		}
+		parts = append(parts, fmt.Sprintf("%s%d %s", least, l.Count, l.What))
+	}
+	return strings.Join(parts, ", ") + ": written by a newer version, left alone by this one"
 }
 
 // openReplays are the replays that have not ended. A service of before there were

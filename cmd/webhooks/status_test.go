@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/events"
 )
 
 func TestStatusShowsEverythingThatWaitsAndWhoWorks(t *testing.T) {
@@ -47,6 +50,26 @@ func TestStatusShowsEverythingThatWaitsAndWhoWorks(t *testing.T) {
 	}
 	if len(v.Fleet.Replicas) != 1 || v.Fleet.Replicas[0].Version != "1.2.3" || v.Fleet.Replicas[0].Shards != 3 || len(v.Fleet.Free) != 61 {
 		t.Errorf("%+v", v.Fleet)
+	}
+}
+
+func TestStatusSaysWhatANewerVersionWrote(t *testing.T) {
+	s := atRest(t)
+	header := nats.Header{events.FormatHeader: {"2"}}
+	for _, subject := range []string{s.names.LaneSubject("s1"), s.names.LaneSubject("s2"), s.names.DeadSubject("s1"), s.names.AttemptsSubject(7)} {
+		_, err := s.js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: header, Data: []byte("newer")})
+		must(t, err)
+	}
+	for bucket, key := range map[string]string{s.names.State(): "mark", s.names.Health(): "s1", s.names.Replays(): "abcdefgh"} {
+		kv, err := s.bucket(t.Context(), bucket)
+		must(t, err)
+		_, err = kv.PutString(t.Context(), key, `{"format":"2"}`)
+		must(t, err)
+	}
+	out, errw, code := s.command(t, "status", "--sample", "0", "--admin-listen", "")
+	wantSaid(t, out, "newer        2 waiting events, 1 dead letters, 1 messages of the delivery log, 1 marks, 1 health records, 1 replays: written by a newer version")
+	if code != exitOK || errw != "" {
+		t.Errorf("code %d: %s", code, errw)
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/popsee/webhooks/events"
 )
 
 // A killed NATS server loses at most the last ~300 ms of a consumer's state
@@ -32,6 +34,7 @@ const (
 // server's record can be emptied by a power cut, and would then send the whole
 // history again; this one is what it is compared with.
 type mark struct {
+	Format  string    `json:"format"`         // events.Format; empty in marks of before there was one, which read the same
 	Floor   uint64    `json:"floor"`          // every stream sequence up to here is settled
 	Created time.Time `json:"stream_created"` // of the event stream the floor belongs to
 	At      time.Time `json:"at"`
@@ -49,6 +52,12 @@ func newMark(floor uint64, created, at time.Time) mark {
 }
 
 func parseMark(value []byte) (mark, error) {
+	var of struct {
+		Format string `json:"format"`
+	}
+	if json.Unmarshal(value, &of) == nil && of.Format != "" && of.Format != events.Format {
+		return mark{}, &Newer{Format: of.Format}
+	}
 	var m mark
 	if err := json.Unmarshal(value, &m); err != nil {
 		return mark{}, fmt.Errorf("read the mark: %w", err)
@@ -57,6 +66,7 @@ func parseMark(value []byte) (mark, error) {
 }
 
 func (m mark) encode() []byte {
+	m.Format = events.Format
 	b, err := json.Marshal(m)
 	if err != nil {
 		panic(err) // numbers and times alone cannot fail

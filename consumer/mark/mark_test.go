@@ -1,6 +1,7 @@
 package mark
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -50,6 +51,22 @@ func TestAMarkSurvivesItsEncoding(t *testing.T) {
 	}
 	if _, err := parseMark([]byte("{")); err == nil {
 		t.Error("half a mark is taken for one")
+	}
+}
+
+func TestAMarkOfBeforeThereWasAFormatReadsTheSame(t *testing.T) {
+	m, err := parseMark([]byte(`{"floor":7,"stream_created":"2026-01-01T00:00:00Z","at":"2026-01-01T00:00:09Z"}`))
+	if err != nil || m.Floor != 7 || !m.Created.Equal(born) {
+		t.Errorf("got %+v (%v)", m, err)
+	}
+}
+
+func TestAMarkOfANewerFormatIsNotGuessedAt(t *testing.T) {
+	for _, value := range []string{`{"format":"2","floor":7}`, `{"format":"2","floor":"a place of another kind"}`} {
+		_, err := parseMark([]byte(value))
+		if newer := new(Newer); !errors.As(err, &newer) || newer.Format != "2" {
+			t.Errorf("%s: %v", value, err)
+		}
 	}
 }
 

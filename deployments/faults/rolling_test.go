@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
+)
+
+// load is how many events a second are published. With 2,000 the machine is full and
+// this takes more than a minute: go test ./deployments/faults -run Rolling -args -load 2000
+var load = flag.Int("load", 600, "events a second while replicas roll")
+
+// TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing is the upgrade of a fleet:
+// real processes, one replica after the other ended with SIGTERM and started again,
+// while events come in and lanes drain.
+func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	s := openForTest(ctx, t)
+	waited := s.waitInLanes(ctx, t)
+	s.receiver.turn.Add(1) // half of what failed works, and drains while the replicas roll
+	if err := s.rollReplicas(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.publisher.end()
+	now := time.Now()
+	if err := poll(ctx, stuckAfter, func() error { return s.settled(ctx, now) }); err != nil {
+		t.Errorf("a minute after the load: %v", err)
+	}
+	c := &check{}
+	if err := s.account(ctx, c, now); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range c.Wrong {
+		t.Error(wrong)
+	}
+	if n := s.ledger.totals().Again; n > 0 {
+		t.Errorf("%d events that had had their 2xx came again", n)
+	}
+	if n := s.delivered(waited); n == 0 {
+		t.Error("no lane drained meanwhile: the test shows nothing of lanes")
+	}
+	t.Log(c.Verdict)
+}
+
+// openForTest starts a cluster, three replicas and the load.
+func openForTest(ctx context.Context, t *testing.T) *suite {
+	t.Helper()
+	dir := t.TempDir()
+	if err := process.Build(ctx, dir, "github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks"); err != nil {
+		t.Fatal(err)
+	}
+	l := &ledger{name: "t"}
+	r := newReceiver(l)
+	t.Cleanup(r.close)
+	s := &suite{command: command{Rate: *load, Seed: 1}, rng: rand.New(rand.NewPCG(1, 2)), tools: tools{bin: dir, dir: dir, store: storeOfARound, receiver: r}} //nolint:gosec // chance that can be repeated
+	d, err := openClustered(ctx, s.tools, l)
+	t.Cleanup(d.close)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.deployment = d
+	d.publisher = startPublisher(ctx, d.js, l, s.Rate, s.Seed)
+	return s
+}
+
+// waitInLanes waits until something does, and says what.
+func (s *suite) waitInLanes(ctx context.Context, t *testing.T) map[int]bool {
+	t.Helper()
+	const some = 100
+	var w whereabouts
+	err := poll(ctx, time.Minute, func() (err error) {
+		if w, err = s.whereabouts(ctx); err != nil {
+			return err
+		}
+		return unless(len(w.lane) >= some, "hardly anything waits in a lane")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.lane
+}
+
+// delivered counts those of some events that have had a 2xx.
+func (s *suite) delivered(some map[int]bool) (n int) {
+	for i, e := range s.ledger.known(time.Now()) {
+		if some[i] && e.accepted > 0 {
+			n++
+		}
+	}
+	return n
+}
