@@ -33,7 +33,7 @@ var shown = map[string][]string{
 	"an owner's header that would be one of ours": {"delivery:TestCheckHeaders", "delivery:FuzzHeaders"},
 
 	// Hostile receivers, one by one in fake time, and all at once on sockets.
-	"no answer, slow answers, broken answers": {"delivery:TestHostileReceivers", "delivery:TestAHealthyEndpointBesideEveryHostileOne"},
+	"no answer, slow answers, broken answers": {"delivery:TestHostileReceivers", "delivery:TestAHealthyEndpointBesideEachHostileOne"},
 	"nobody accepts":                   {"delivery:TestADialThatNeverEnds"},
 	"answers without end":              {"delivery:TestEndlessAnswersAreCutOff"},
 	"a gzip bomb":                      {"delivery:TestSendInflatesNothing"},
