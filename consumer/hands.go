@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/internal/wait"
 )
 
 // hands are the goroutines that handle pulled messages. They are kept: the stack of
@@ -83,11 +85,16 @@ func (h *hands) take() {
 	}
 	h.waiting.Add(1)
 	defer h.waiting.Add(-1)
+	h.want()
+	<-h.turns
+}
+
+// want tells lend that a message waits for a turn.
+func (h *hands) want() {
 	select {
 	case h.wanted <- struct{}{}:
 	default:
 	}
-	<-h.turns
 }
 
 // work handles one message and those that follow, until enough others are idle.
@@ -134,21 +141,20 @@ func (h *hands) leave(me *hand) {
 // lend takes turns from messages that take long, while others wait for one and there
 // is CPU for them, until ctx ends.
 func (h *hands) lend(ctx context.Context) {
-	timer := time.NewTimer(turnTime)
-	timer.Stop()
 	for {
 		select {
 		case <-h.wanted:
-			timer.Reset(turnTime)
-		case now := <-timer.C:
-			if !crowded() {
-				h.takeBack(now.Add(-turnTime).UnixNano())
-			}
-			if h.waiting.Load() > 0 {
-				timer.Reset(turnTime)
-			}
 		case <-ctx.Done():
 			return
+		}
+		if !wait.For(ctx, turnTime) {
+			return
+		}
+		if !crowded() {
+			h.takeBack(time.Now().Add(-turnTime).UnixNano())
+		}
+		if h.waiting.Load() > 0 {
+			h.want()
 		}
 	}
 }

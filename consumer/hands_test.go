@@ -74,3 +74,30 @@ func TestWhatTakesLongKeepsNobodyWaiting(t *testing.T) {
 		}
 	})
 }
+
+func TestTurnsAreLentThoughOneOfThemGoesRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := turnsEach * runtime.GOMAXPROCS(0)
+		var begun atomic.Int64
+		h := newHands(func(errand) {
+			if begun.Add(1) < int64(turns) { // all turns but one hang
+				time.Sleep(5 * time.Second)
+				return
+			}
+			time.Sleep(turnTime / 4)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var lending sync.WaitGroup
+		lending.Go(func() { h.lend(ctx) })
+		began := time.Now()
+		for range turns + 400 {
+			h.do(errand{})
+		}
+		if took := time.Since(began); took > 10*turnTime {
+			t.Errorf("400 quick messages behind as many that hang as there are turns were begun after %s", took)
+		}
+		h.finish()
+		cancel()
+		lending.Wait()
+	})
+}
