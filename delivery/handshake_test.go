@@ -18,31 +18,15 @@ import (
 // handshake.
 func handshaker(t *testing.T, cert tls.Certificate) (address netip.AddrPort, asked *atomic.Int64) {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	asked = new(atomic.Int64)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
-			if n, _ := c.Read(make([]byte, 1)); n > 0 {
-				asked.Add(1)
-			}
-			_ = c.Close()
+	address = hostiletest.Listen(t, func(conn net.Conn) {
+		c := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
+		if n, _ := c.Read(make([]byte, 1)); n > 0 {
+			asked.Add(1)
 		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
+		_ = c.Close()
 	})
-	return netip.MustParseAddrPort(l.Addr().String()), asked
+	return address, asked
 }
 
 func TestHandshake(t *testing.T) {

@@ -8,7 +8,6 @@ package formats
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -104,11 +103,6 @@ func (p place) count(ctx context.Context, js jetstream.JetStream) (Left, error) 
 
 func newerMessage(m walk.Message) bool { return m.Header.Get(events.FormatHeader) != events.Format }
 
-// newerValue says whether a bucket's value has another format. One without any is
-// a mark of before there were formats, or broken, which is not the same.
 func newerValue(m walk.Message) bool {
-	var of struct {
-		Format string `json:"format"`
-	}
-	return m.Header.Get("KV-Operation") == "" && json.Unmarshal(m.Body, &of) == nil && of.Format != "" && of.Format != events.Format
+	return m.Header.Get("KV-Operation") == "" && events.OtherFormat(m.Body) != ""
 }

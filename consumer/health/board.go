@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/consumer/internal/quiet"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
@@ -21,7 +22,6 @@ const (
 	lookEvery   = 5 * time.Second // whether the bucket is still the one that is watched
 	lookTime    = 3 * time.Second
 	rewatchWait = time.Second // after a watch that could not be opened
-	tellEvery   = 10 * time.Second
 )
 
 // Board is the bucket in memory. It is safe for concurrent use.
@@ -30,11 +30,11 @@ type Board struct {
 	bucket   string
 	stream   string // the event stream
 	log      zerolog.Logger
-	strange  zerolog.Logger // what cannot be read is told of seldom
-	learning sync.Mutex     // one comes to know something at a time
-	records  sync.Map       // events.Survey -> known
-	trouble  error          // why the last watch ended; owned by run until it has returned
-	created  time.Time      // of the bucket that was watched last; likewise
+	quiet    *quiet.Log // trouble that lasts
+	learning sync.Mutex // one comes to know something at a time
+	records  sync.Map   // events.Survey -> known
+	trouble  error      // why the last watch ended; owned by run until it has returned
+	created  time.Time  // of the bucket that was watched last; likewise
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }
@@ -43,7 +43,7 @@ type Board struct {
 // the bucket is in memory; ctx bounds that and nothing else. A bucket that is not
 // there is an error at once, anything else is tried again until ctx ends.
 func Open(ctx context.Context, js jetstream.JetStream, names events.Names, log zerolog.Logger) (*Board, error) {
-	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), log: log, strange: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: tellEvery})}
+	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), log: log, quiet: quiet.New(log)}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
 	first := make(chan error, 1)
@@ -198,7 +198,7 @@ func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
 	survey := events.Survey(e.Key())
 	r, err := decode(e.Value())
 	if err != nil && e.Operation() == jetstream.KeyValuePut {
-		b.strange.Warn().Err(err).Str("survey", e.Key()).Msg("what is known of an endpoint cannot be read and is left alone: it counts as healthy here")
+		b.quiet.Warn(fmt.Errorf("survey %s: %w", e.Key(), err), "what is known of an endpoint cannot be read and is left alone: it counts as healthy here")
 	}
 	k := known{Record: r, revision: e.Revision(), gone: e.Operation() != jetstream.KeyValuePut || err != nil}
 	if there != nil { // of a bucket that was made anew the revisions begin anew

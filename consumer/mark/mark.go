@@ -52,11 +52,8 @@ func newMark(floor uint64, created, at time.Time) mark {
 }
 
 func parseMark(value []byte) (mark, error) {
-	var of struct {
-		Format string `json:"format"`
-	}
-	if json.Unmarshal(value, &of) == nil && of.Format != "" && of.Format != events.Format {
-		return mark{}, &Newer{Format: of.Format}
+	if format := events.OtherFormat(value); format != "" {
+		return mark{}, &Newer{Format: format}
 	}
 	var m mark
 	if err := json.Unmarshal(value, &m); err != nil {
