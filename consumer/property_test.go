@@ -44,6 +44,23 @@ func TestWhateverHappensNothingIsLost(t *testing.T) {
 	})
 }
 
+// TestAReplicaThatIsCutOffWhenItStartsOwnsItsLanes is a life that went wrong every
+// other time: the announcement of the only replica failed, and the shard that came
+// free in the same moment had it forget that.
+func TestAReplicaThatIsCutOffWhenItStartsOwnsItsLanes(t *testing.T) {
+	l := life{surveys: 2, steps: []event{
+		{what: "answers", survey: 2, wait: 7 * time.Second, text: "503"},
+		{what: "publish", survey: 2, n: 14, wait: time.Second},
+		{what: "replica crashes", wait: time.Minute},
+		{what: "publish", survey: 1, n: 10},
+		{what: "wire is cut", n: 12},
+		{what: "publish", survey: 2, n: 35, wait: 100 * time.Millisecond},
+	}}
+	for range 5 {
+		synctest.Test(t, func(t *testing.T) { l.live(t) })
+	}
+}
+
 // faults collects what a life got wrong, so that a shorter one can be looked for.
 type faults struct {
 	testing.TB

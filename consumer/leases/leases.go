@@ -91,9 +91,8 @@ type Keeper struct {
 	o     Options
 	start time.Time // its monotonic reading is the clock of all leases
 
-	announced uint64 // revision; owned by Run
-	held      map[int]*Lease
-	work      func(ctx context.Context, l *Lease)
+	held map[int]*Lease
+	work func(ctx context.Context, l *Lease)
 
 	moved chan struct{} // capacity one: a replica came or went, or a shard is free
 
@@ -141,7 +140,7 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Leas
 		case <-tick.C:
 			renew = true
 		case <-k.moved:
-			renew = false
+			renew = again != nil // a round that failed may not have announced or renewed
 		case <-ctx.Done():
 		}
 	}
@@ -189,14 +188,12 @@ func (k *Keeper) round(ctx context.Context, renew bool) error {
 	return err
 }
 
-// announce renews this replica's own key.
+// announce renews this replica's own key. Nobody else writes it, so no revision is
+// asked for: one whose answer was lost would not be known.
 func (k *Keeper) announce(ctx context.Context, kv jetstream.KeyValue) error {
-	revision, err := renewKey(ctx, kv, k.o.Self.ID, encode(k.o.Self), k.announced)
-	if err != nil {
-		k.announced = 0
+	if _, err := kv.Put(ctx, k.o.Self.ID, encode(k.o.Self)); err != nil {
 		return fmt.Errorf("announce replica %s: %w", k.o.Self.ID, err)
 	}
-	k.announced = revision
 	return nil
 }
 
@@ -210,16 +207,6 @@ func (k *Keeper) meet(ctx context.Context, kv jetstream.KeyValue) error {
 	defer k.mu.Unlock()
 	k.replicas = replicas
 	return nil
-}
-
-// renewKey updates a key that is ours, or creates it anew when it is gone.
-func renewKey(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, revision uint64) (uint64, error) {
-	if revision != 0 {
-		if next, err := kv.Update(ctx, key, value, revision); err == nil {
-			return next, nil
-		}
-	}
-	return kv.Create(ctx, key, value)
 }
 
 func list(ctx context.Context, kv jetstream.KeyValue) ([]Replica, error) {

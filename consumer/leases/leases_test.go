@@ -172,6 +172,48 @@ func TestADeadReplicasShardsAreTakenWhenTheyExpire(t *testing.T) {
 	b.leave()
 }
 
+// A key of ours that we do not know of is what a write leaves behind whose answer was
+// lost.
+func TestAReplicaWhoseAnnouncementHadNoAnswerAnnouncesItselfAgain(t *testing.T) {
+	x := newFleet(t)
+	js := x.connect()
+	defer js.Conn().Close()
+	kv := lastingReplicas(t, js)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := kv.Create(t.Context(), "a", []byte("{}"))
+	must(err)
+	a := x.join("a")
+	x.within(5*ttl, "the key is its own", func() bool {
+		e, err := kv.Get(t.Context(), "a")
+		must(err)
+		return string(e.Value()) == string(encode(Replica{ID: "a"}))
+	})
+	x.within(5*ttl, "it holds everything", func() bool { return a.count() == events.Shards })
+	a.leave()
+}
+
+// lastingReplicas makes the bucket of replicas one whose keys do not expire in a test.
+func lastingReplicas(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
+	t.Helper()
+	for _, b := range (layout.Layout{}).Buckets() {
+		if b.Bucket == (events.Names{}).Replicas() {
+			b.TTL = time.Hour
+			kv, err := js.UpdateKeyValue(t.Context(), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kv
+		}
+	}
+	t.Fatal("there is no such bucket")
+	return nil
+}
+
 func TestOnlyTheShardsOfWhoComesOrGoesMove(t *testing.T) {
 	three := []Replica{{ID: "webhooks-0"}, {ID: "webhooks-1"}, {ID: "webhooks-2"}}
 	count := map[string]int{}
