@@ -61,7 +61,7 @@ func (c *call) exchange(ctx context.Context, conn *connection) error {
 	stop := context.AfterFunc(ctx, conn.interrupt)
 	conn.borrow(&c.client.readers)
 	sending := c.send(conn)
-	answer, err := conn.answer(c.trace.onFirstByte)
+	answer, err := conn.answer(c.trace.onFirstByte) //nolint:bodyclose // closing it would read the rest; what is unread goes with the connection
 	ended := err == nil && c.answered(answer)
 	clean := conn.giveBack(&c.client.readers)
 	c.trace.use(nil)

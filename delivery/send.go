@@ -168,7 +168,7 @@ func (b *bounded) drain(buffer *[windowBytes]byte) {
 func (b *bounded) next(into []byte) int {
 	n, err := b.body.Read(into)
 	b.read += n
-	b.ended = err == io.EOF //nolint:errorlint // Read gives it as it is, and io.ErrUnexpectedEOF is another
+	b.ended = err == io.EOF
 	b.broke = err != nil && !b.ended
 	return n
 }
