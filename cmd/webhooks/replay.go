@@ -84,15 +84,6 @@ func (c *replayList) Run(w *world) error {
 	return nil
 }
 
-// handled is how many of a replay's events have come to an end, and of how many. A
-// crash may have counted some twice.
-func handled(r replay.Record) (done, all uint64) {
-	if r.State == replay.Done {
-		return r.Events, r.Events
-	}
-	return min(r.Counts.Sum(), r.Events), r.Events
-}
-
 // replayView is a replay as JSON.
 type replayView struct {
 	replay.Record
@@ -102,20 +93,23 @@ type replayView struct {
 
 func viewOf(r replay.Record) replayView { return replayView{r, r.Uncounted()} }
 
-// doneWords are percentDone with what is missing in the counts.
+// doneWords are percentDone with what was never sent, or is missing in the counts.
 func doneWords(r replay.Record) string {
-	if n := r.Uncounted(); n > 0 {
-		return fmt.Sprintf("%s, %d not counted", percentDone(r), n)
+	words := percentDone(r)
+	if r.Gone > 0 {
+		words += fmt.Sprintf(", %d gone", r.Gone)
 	}
-	return percentDone(r)
+	if n := r.Uncounted(); n > 0 {
+		words += fmt.Sprintf(", %d not counted", n)
+	}
+	return words
 }
 
 func percentDone(r replay.Record) string {
-	done, all := handled(r)
-	if all == 0 {
+	if r.Events == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d%%", done*100/all)
+	return fmt.Sprintf("%d%%", r.Handled()*100/r.Events)
 }
 
 type replayShow struct {
@@ -180,8 +174,7 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 	add("started", "%s%s%s", ago(r.At, now), prefixed(" by ", r.By), prefixed(", because: ", oneLine(r.Reason)))
 	add("events", "%s, sequences %d to %d%s", count(r.Events, "event"), r.Start, r.End, chosen(r))
 	add("rate", "%s", rateWords(r.Rate))
-	done, all := handled(r)
-	add("progress", "%d of %d (%s), all settled up to sequence %d", done, all, percentDone(r), r.Settled)
+	add("progress", "%d of %d (%s), all settled up to sequence %d", r.Handled(), r.Events, percentDone(r), r.Settled)
 	c := r.Counts
 	for _, l := range []struct {
 		n          uint64
@@ -193,7 +186,7 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 		{c.NoWebhook, "no webhook", "their surveys have none: nothing is owed"},
 		{c.Dead, "dead", "they can never be delivered; see: webhooks dead-letters list"},
 		{c.Skipped, "skipped", "of another survey or response than asked for"},
-		{r.Gone, "gone", "sequences that left the event stream before they could be sent, at most"},
+		{r.Gone, "gone", "they left the event stream before they could be sent (so many at most); see: webhooks doctor"},
 		{c.LeftOut, "left out", leftOut(r)},
 	} {
 		if l.n > 0 || l.name == "delivered" {
