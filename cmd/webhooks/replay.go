@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/events"
 )
 
 // replayCommand groups what is done with replays.
@@ -225,13 +229,22 @@ func rateWords(rate float64) string {
 	return fmt.Sprintf("%g events a second, all replicas together", rate)
 }
 
-// leftOut says how to send what had no place.
+// leftOutShown is how many surveys are told how to be sent again.
+const leftOutShown = 3
+
+// leftOut says how to send what had no place, the earliest first.
 func leftOut(r replay.Record) string {
+	surveys := slices.SortedFunc(maps.Keys(r.LeftOut), func(a, b events.Survey) int {
+		return cmp.Or(cmp.Compare(r.LeftOut[a], r.LeftOut[b]), cmp.Compare(a, b))
+	})
 	var parts []string
-	for survey, from := range r.LeftOut {
-		parts = append(parts, fmt.Sprintf("webhooks replay start --survey %s --since %d --until %d", survey, from, r.End))
+	for _, survey := range surveys[:min(len(surveys), leftOutShown)] {
+		parts = append(parts, fmt.Sprintf("webhooks replay start --survey %s --since %d --until %d", survey, r.LeftOut[survey], r.End))
 	}
-	return "their endpoints fail and their lanes had no room; when they work: " + strings.Join(parts[:min(len(parts), 3)], " ; ")
+	if more := len(surveys) - leftOutShown; more > 0 {
+		parts = append(parts, fmt.Sprintf("and so on: %s more, which --json names", count(more, "survey")))
+	}
+	return "their endpoints fail and their lanes had no room; when they work: " + strings.Join(parts, " ; ")
 }
 
 // uncounted says what is known of events that nobody has counted, and who knows more.

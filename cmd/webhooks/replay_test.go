@@ -12,6 +12,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/events"
 )
 
 // TestCountsThatDoNotAddUpAreSaidEverywhere looks at a replay that is done, of whose
@@ -69,6 +70,18 @@ func TestWhatIsGoneIsSaidEverywhere(t *testing.T) {
 	r.State = replay.Done
 	if _, perSecond := fullSpeed([]replay.Record{{Events: 2000, Gone: 500, Counts: replay.Counts{Delivered: 1500}, State: replay.Done, At: now, Since: now.Add(time.Second)}}); perSecond != 1500 {
 		t.Errorf("it has sent %g a second, want 1500", perSecond)
+	}
+}
+
+func TestWhatWasLeftOutIsToldInItsOrder(t *testing.T) {
+	r := replay.Record{End: 900, LeftOut: map[events.Survey]uint64{}}
+	for i := range uint64(12) {
+		r.LeftOut[events.Survey(fmt.Sprint("s", i))] = 500 - i
+	}
+	want := "webhooks replay start --survey s11 --since 489 --until 900 ; webhooks replay start --survey s10 --since 490 --until 900 ; " +
+		"webhooks replay start --survey s9 --since 491 --until 900 ; and so on: 9 surveys more, which --json names"
+	if said := leftOut(r); !strings.HasSuffix(said, want) {
+		t.Errorf("it says %q", said)
 	}
 }
 
