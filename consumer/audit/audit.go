@@ -44,6 +44,10 @@ func Run(ctx context.Context, js jetstream.JetStream, names events.Names, o Opti
 	if a.progress == nil {
 		a.progress = func(string, int64, int64) {}
 	}
+	return a.run(ctx, o)
+}
+
+func (a *auditor) run(ctx context.Context, o Options) (Report, error) {
 	if err := a.survey(ctx, o); err != nil {
 		return Report{}, err
 	}
@@ -338,7 +342,7 @@ func (a *auditor) close() {
 	if at.old >= a.report.From {
 		a.report.OldTo = min(at.old, a.report.To)
 	}
-	for _, d := range a.ledger.drops {
+	for d := range a.ledger.drops {
 		a.report.Dropped += d.records
 	}
 }
