@@ -25,6 +25,7 @@ const (
 	settleTime = time.Minute // how long a cluster has to agree on what was restored
 	lookAgain  = 100 * time.Millisecond
 	undoTime   = time.Minute
+	givesUp    = 7 * time.Second
 )
 
 // RestoreOptions are the choices of [Restore].
@@ -232,10 +233,21 @@ func (d *restorer) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	var failed error
-	for _, stream := range slices.Backward(d.made) {
-		if err := d.js.DeleteStream(ctx, stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			failed = errors.Join(failed, fmt.Errorf("remove stream %s, which was restored: %w", stream, err))
+	for i, stream := range slices.Backward(d.made) {
+		err := d.remove(ctx, stream)
+		// A server that waits for more of a stream gives up after five seconds, and
+		// shows what it has only then.
+		for given := time.Now().Add(givesUp); i == len(d.made)-1 && time.Now().Before(given); err = d.remove(ctx, stream) {
+			wait.For(ctx, lookAgain)
 		}
+		failed = errors.Join(failed, err)
 	}
 	return failed
+}
+
+func (d *restorer) remove(ctx context.Context, stream string) error {
+	if err := d.js.DeleteStream(ctx, stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("remove stream %s, which was restored: %w", stream, err)
+	}
+	return nil
 }

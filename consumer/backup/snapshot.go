@@ -83,6 +83,7 @@ func (t *taker) fetch(ctx context.Context, p place, folder string, size int64) (
 	if err != nil {
 		return errors.Join(err, data.finish())
 	}
+	t.progress("copying "+p.stream, 0, size)
 	stream, err := t.manager.LoadStream(p.stream)
 	if err == nil {
 		var opts []jsm.SnapshotOption

@@ -15,10 +15,15 @@ import (
 	"github.com/nats-io/jsm.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
+
+// logLag is how long after an event was settled the delivery log tells of it, and
+// plenty: an audit of the restored deployment is to find a record of each.
+const logLag = 2 * time.Second
 
 // Options are the choices of [Take].
 type Options struct {
@@ -127,6 +132,7 @@ func (t *taker) plan(ctx context.Context, m *Manifest, there map[string]*jetstre
 // all copies every stream, in the order that the package's text explains.
 func (t *taker) all(ctx context.Context, m *Manifest, there map[string]*jetstream.StreamInfo) error {
 	whole := !slices.Contains(m.Missing, t.names.Lanes()) && !slices.Contains(m.Missing, kv(t.names.Health())) && !slices.Contains(m.Missing, t.names.DeadLetters())
+	var copied time.Time // the event stream
 	for _, p := range places(t.names) {
 		if there[p.stream] == nil || whole && (p.stream == kv(t.names.Health()) || p.stream == t.names.DeadLetters()) {
 			continue // the latter two come with the lanes
@@ -139,11 +145,17 @@ func (t *taker) all(ctx context.Context, m *Manifest, there map[string]*jetstrea
 			m.Streams = append(m.Streams, got...)
 			continue
 		}
+		if p.stream == t.names.Attempts() {
+			wait.For(ctx, logLag-time.Since(copied))
+		}
 		a, err := t.snapshot(ctx, p)
 		if err != nil {
 			return err
 		}
 		m.Streams = append(m.Streams, a)
+		if p.stream == t.names.Stream() {
+			copied = time.Now()
+		}
 	}
 	live := m.in(t.names.Stream())
 	m.Born, m.Live, m.Settled, m.Late = live.Born, live.consumed, live.settled, t.late
