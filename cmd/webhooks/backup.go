@@ -15,7 +15,7 @@ type backupCommand struct {
 	config.Settings `embed:""`
 
 	Folder      string `arg:"" name:"folder" placeholder:"DIR" help:"Where to write it: a new folder."`
-	Offline     bool   `name:"offline" help:"The service is stopped: open the data folder of its embedded server (--data-dir)."`
+	Offline     bool   `name:"offline" help:"The service is stopped: open the data folder of its embedded server (--data-dir), whatever NATS_URL says."`
 	WithKeyring bool   `name:"with-keyring" help:"Put the key ring beside it. Whoever has both can read the secrets: without it, keep the ring elsewhere."`
 	DryRun      bool   `name:"dry-run" help:"Write nothing; show what would be copied."`
 	JSON        bool   `name:"json" help:"Print the backup's manifest as JSON."`

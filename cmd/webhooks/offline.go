@@ -16,11 +16,9 @@ import (
 )
 
 // openOffline opens the data folder of a service that is stopped, with a server of its
-// own that nobody else can reach. With fresh the folder may be a new one.
+// own that nobody else can reach, whatever NATS is named. With fresh the folder may be a
+// new one.
 func openOffline(s config.Settings, fresh bool) (*session, func() error, error) {
-	if s.NATS.External() {
-		return nil, nil, usage{withHint("leave out --offline, or --nats-url and NATS_URL", "--offline opens a data folder, and a NATS elsewhere was given too")}
-	}
 	names, err := s.Bus.Names()
 	if err != nil {
 		return nil, nil, usage{err}

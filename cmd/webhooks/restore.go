@@ -17,7 +17,7 @@ type restoreCommand struct {
 	config.Settings `embed:""`
 
 	Folder  string `arg:"" name:"folder" placeholder:"DIR" help:"A folder that webhooks backup has written."`
-	Offline bool   `name:"offline" help:"Restore into a data folder of an embedded server (--data-dir), for a service that starts afterwards."`
+	Offline bool   `name:"offline" help:"Restore into a data folder of an embedded server (--data-dir), for a service that starts afterwards, whatever NATS_URL says."`
 	DryRun  bool   `name:"dry-run" help:"Restore nothing; check the backup, and that it can be restored there."`
 	JSON    bool   `name:"json" help:"Print JSON."`
 }
@@ -30,7 +30,9 @@ func (c *restoreCommand) Run(w *world) (err error) {
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	settings := c.Settings
-	if !settings.NATS.External() && !c.Offline {
+	if c.Offline {
+		settings.NATS = config.NATSSettings{}
+	} else if !settings.NATS.External() {
 		settings.NATS.URL = bus.DefaultURL // an embedded server is somebody else's process here: its own limits count
 	}
 	l, err := arrange(w.ctx, s.js, settings)
