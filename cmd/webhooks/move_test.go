@@ -294,6 +294,13 @@ func TestADeploymentMovesFromOneServerToAClusterUnderLoad(t *testing.T) {
 		}
 		return ""
 	})
+	back := filepath.Join(t.TempDir(), "back")
+	if out, code := tryCommand(t, there, "", "backup", back); code != exitOK {
+		t.Error(out)
+	}
+	if out, code := tryCommand(t, there, "", "restore", back, "--offline", "--data-dir", t.TempDir()); code != exitOK || !strings.Contains(out, "one copy of each stream") {
+		t.Errorf("from the cluster to one server: exit %d\n%s", code, out)
+	}
 	for line := range strings.Lines(log.String()) {
 		if strings.Contains(line, `"level":"error"`) && !strings.Contains(line, `"reason":"malformed"`) { // the replay meets it again
 			t.Errorf("the service complains: %s", line)
