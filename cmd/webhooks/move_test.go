@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -71,14 +72,7 @@ func (o *movingOwner) set(up bool) {
 func (o *movingOwner) counts() (accepted, replayed map[string]int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	accepted, replayed = map[string]int{}, map[string]int{}
-	for id, n := range o.accepted {
-		accepted[id] = n
-	}
-	for id, n := range o.replayed {
-		replayed[id] = n
-	}
-	return accepted, replayed
+	return maps.Clone(o.accepted), maps.Clone(o.replayed)
 }
 
 // clusterOfThree is three servers with JetStream that know each other.
@@ -317,4 +311,3 @@ func wantSays(t *testing.T, n config.NATSSettings, want string, args ...string) 
 		return ""
 	})
 }
-

@@ -93,8 +93,10 @@ func (l *late) merge(folder string) error {
 	if err := errors.Join(l.out.WriteEnd(), l.out.Close()); err != nil {
 		return err
 	}
-	defer os.Remove(l.file.Name())
 	defer l.file.Close()
+	if err := os.Remove(l.file.Name()); err != nil { // what is open can be read all the same
+		return err
+	}
 	if l.count == 0 {
 		return nil
 	}
