@@ -15,6 +15,7 @@ import (
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/mark"
 )
@@ -69,7 +70,7 @@ func (d *doctor) checkLive(ctx context.Context) ([]finding, error) {
 		return nil, fmt.Errorf("look at consumer %s: %w", d.names.Consumer(), err)
 	}
 	info := *cons.CachedInfo()
-	if d.alarm != nil && d.settled.Created.Equal(stream.CachedInfo().Created) {
+	if d.alarm != nil && d.settled.Created.Equal(layout.Born(stream.CachedInfo())) {
 		info.AckFloor.Stream = d.settled.Floor // its own was lost
 	}
 	return d.afterAlarm(live(stream.CachedInfo(), &info, time.Now())), nil

@@ -89,7 +89,7 @@ func (s *session) reach(ctx context.Context) (reach, error) {
 		return reach{}, fmt.Errorf("look at stream %s: %w", s.names.Stream(), err)
 	}
 	info := stream.CachedInfo()
-	st := reach{created: info.Created, first: info.State.FirstSeq, last: info.State.LastSeq, settled: info.State.LastSeq}
+	st := reach{created: layout.Born(info), first: info.State.FirstSeq, last: info.State.LastSeq, settled: info.State.LastSeq}
 	if info.State.Msgs == 0 {
 		return st, withHint("publish one with: webhooks publish response.json", "the event stream is empty: there is nothing to send again")
 	}
