@@ -44,6 +44,7 @@ type NATSSettings struct {
 	Key      string   `name:"nats-key" aliases:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
 	CA       string   `name:"nats-ca" aliases:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"TLS certificate authority."`
 	Inbox    string   `name:"nats-inbox-prefix" aliases:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Where NATS answers this user, so that no other user hears it; _INBOX if not given."`
+	API      string   `name:"nats-js-api-prefix" aliases:"js-api-prefix" env:"NATS_JS_API_PREFIX" placeholder:"PREFIX" help:"Where the JetStream API of another account is reached from this user's; $$JS.API if not given."`
 	Monitor  string   `name:"nats-monitor" env:"WEBHOOKS_NATS_MONITOR" placeholder:"URL,..." help:"Monitoring addresses of the NATS nodes, such as http://nats-0:8222: at the start a node is warned of that does not sync every write."`
 }
 

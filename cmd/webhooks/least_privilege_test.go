@@ -43,7 +43,13 @@ func shippedNATS(t *testing.T) *server.Server {
 
 // as is how a user of the shipped configuration connects.
 func as(s *server.Server, user string) config.NATSSettings {
-	return config.NATSSettings{URL: s.ClientURL(), User: user, Password: config.Password("password-of-" + user), Inbox: "_INBOX_" + user}
+	n := config.NATSSettings{URL: s.ClientURL(), User: user, Password: config.Password("password-of-" + user)}
+	if slices.Contains([]string{"dispatcher", "operator"}, user) {
+		n.Inbox = "_INBOX_" + user
+	} else {
+		n.API = "WEBHOOKS"
+	}
+	return n
 }
 
 // command runs one command as a user, and wants it to succeed.
@@ -59,11 +65,11 @@ func command(t *testing.T, s *server.Server, user, stdin string, args ...string)
 func tryCommand(t *testing.T, n config.NATSSettings, stdin string, args ...string) (string, int) {
 	t.Helper()
 	env := map[string]string{
-		"NATS_URL": n.URL, "NATS_USER": n.User, "NATS_PASSWORD": n.Password.Reveal(), "NATS_INBOX_PREFIX": n.Inbox,
+		"NATS_URL": n.URL, "NATS_USER": n.User, "NATS_PASSWORD": n.Password.Reveal(), "NATS_INBOX_PREFIX": n.Inbox, "NATS_JS_API_PREFIX": n.API,
 		"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS": "true",
 	}
 	var out bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	code := run(ctx, args, func(name string) string { return env[name] }, strings.NewReader(stdin), &out, &out)
 	return out.String(), code

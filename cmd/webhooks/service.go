@@ -138,8 +138,8 @@ func (v *service) connect(ctx context.Context) error {
 		}
 		return err
 	})
-	if v.js, err = jetstream.New(nc); err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
+	if v.js, err = bus.JetStream(nc, v.settings.NATS); err != nil {
+		return err
 	}
 	if v.embedded == nil {
 		bus.WarnOfSync(ctx, v.settings.NATS.Monitors(), v.log)
