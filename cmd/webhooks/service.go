@@ -282,7 +282,7 @@ func (v *service) provision(ctx context.Context) error {
 func (v *service) openStore(ctx context.Context) error {
 	started := time.Now()
 	s, err := config.Open(ctx, v.js, v.layout.Names.Endpoints(), config.StoreOptions{
-		Keys: v.keys, Rules: v.settings.Delivery.Rules(), Log: v.log,
+		Keys: v.keys, Rules: v.settings.Delivery.Rules(), MaxEndpoints: v.settings.Delivery.MaxEndpoints, Log: v.log,
 	})
 	if err != nil {
 		return err
