@@ -176,7 +176,7 @@ func tryTheAPI(t *testing.T, c *apiClient) {
 	for _, shows := range []string{one, one + "/health", one + "/deliveries", "/v1/surveys/s1/webhook/deliveries", "/v1/surveys/s2/dead-letters"} {
 		c.do(t, http.MethodGet, shows, "").wantStatus(t, http.StatusOK)
 	}
-	c.do(t, http.MethodDelete, one, "").wantStatus(t, http.StatusNoContent)
+	c.do(t, http.MethodDelete, one, "", "If-Match", "*").wantStatus(t, http.StatusNoContent)
 }
 
 // natsPage says in its second table who may do what; this file holds it to the
