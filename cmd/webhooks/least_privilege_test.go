@@ -155,6 +155,7 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 	}
 	tryTheAPI(t, &apiClient{validate: openAPI(t), base: "http://" + address})
 	command(t, s, "observer", "", "audit")
+	command(t, s, "operator", "", "backup", filepath.Join(t.TempDir(), "backup"))
 	command(t, s, "operator", "", "forget", "--response", "ok1", "--survey", "s1", "--yes", "--wait", "0s")
 	if strings.Contains(strings.ToLower(log.String()), "permissions violation") {
 		t.Errorf("the service tried what it may not do:\n%s", log.String())
@@ -212,7 +213,7 @@ func deedsOnThePage(t *testing.T) (deeds []deed) {
 				t.Fatalf("the page lets %q do %s: there is no such user", user, cells[1])
 			}
 		}
-		for _, subject := range strings.Split(strings.TrimSpace(cells[2]), ", ") {
+		for subject := range strings.SplitSeq(strings.TrimSpace(cells[2]), ", ") {
 			deeds = append(deeds, deed{strings.Trim(subject, "`"), may})
 		}
 	}
