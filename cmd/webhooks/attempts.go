@@ -73,9 +73,21 @@ func (c *attemptsCommand) Run(w *world) error {
 		w.printf("%s\n", recordLine(r))
 	}
 	if n == 0 && !c.JSON && !c.Follow {
-		w.printf("no attempts match\n")
+		w.printf("no attempts match%s\n", c.elsewhere())
 	}
 	return nil
+}
+
+// elsewhere says where to look when there is nothing here.
+func (c *attemptsCommand) elsewhere() string {
+	switch {
+	case c.Response != "":
+		return "; where it is: webhooks why " + c.Response
+	case c.Survey != "":
+		return "; where its responses go, and whether they wait: webhooks endpoint get " + c.Survey
+	default:
+		return ""
+	}
 }
 
 func (c *attemptsCommand) filter() (deliverylog.Filter, error) {

@@ -43,17 +43,17 @@ func TestTypingMistakesAreAnsweredWithWhatIsMeant(t *testing.T) {
 // TestHelpIsFoundHoweverItIsAskedFor asks in the ways of other programs.
 func TestHelpIsFoundHoweverItIsAskedFor(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                     "Usage: webhooks <command>",
-		"help":                 "Usage: webhooks <command>",
-		"--help":               "Usage: webhooks <command>",
-		"-h":                   "Usage: webhooks <command>",
-		"endpoint":             "Usage: webhooks endpoint <command>",
-		"help endpoint":        "Usage: webhooks endpoint <command>",
-		"help endpoint set":    "Usage: webhooks endpoint set",
-		"endpoint set --help":  "Usage: webhooks endpoint set",
-		"endpoint set -h":      "Usage: webhooks endpoint set",
-		"version":              "webhooks " + programVersion(),
-		"--version":            "webhooks " + programVersion(),
+		"":                    "Usage: webhooks <command>",
+		"help":                "Usage: webhooks <command>",
+		"--help":              "Usage: webhooks <command>",
+		"-h":                  "Usage: webhooks <command>",
+		"endpoint":            "Usage: webhooks endpoint <command>",
+		"help endpoint":       "Usage: webhooks endpoint <command>",
+		"help endpoint set":   "Usage: webhooks endpoint set",
+		"endpoint set --help": "Usage: webhooks endpoint set",
+		"endpoint set -h":     "Usage: webhooks endpoint set",
+		"version":             "webhooks " + programVersion(),
+		"--version":           "webhooks " + programVersion(),
 	} {
 		var out, errw bytes.Buffer
 		code := run(t.Context(), strings.Fields(line), noEnv, strings.NewReader(""), &out, &errw)
@@ -62,4 +62,3 @@ func TestHelpIsFoundHoweverItIsAskedFor(t *testing.T) {
 		}
 	}
 }
-

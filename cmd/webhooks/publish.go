@@ -67,8 +67,8 @@ type publishing struct {
 	started time.Time
 	size    int64 // of the input; 0 when nobody knows
 	bar     *progress
-	lines   []int    // of the events on their way, by their number; emptied as they are done
-	first   int      // the number of lines[0]
+	lines   []int // of the events on their way, by their number; emptied as they are done
+	first   int   // the number of lines[0]
 	printed error
 }
 
