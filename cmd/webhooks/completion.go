@@ -8,7 +8,7 @@ import (
 )
 
 type completionCommand struct {
-	Shell shell `arg:"" help:"The shell: bash, zsh or fish."`
+	Shell shell `arg:"" enum:"bash,zsh,fish" help:"The shell: bash, zsh or fish."`
 }
 
 // shell is one that can be helped.

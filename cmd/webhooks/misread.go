@@ -22,7 +22,7 @@ func misread(args []string, err error) error {
 		switch {
 		case !is || !takesValue(command, name):
 		case i == len(args)-1:
-			return usage{withHint("see: webhooks "+pathOf(command)+" --help", "%s needs a value", arg)}
+			return usage{withHint(seeHelp(command), "%s needs a value", arg)}
 		case isNegative(args[i+1]):
 			return usage{withHint("leave the minus away: "+arg+" "+args[i+1][1:]+counted(name), "%s %s: no value is negative", arg, args[i+1])}
 		}

@@ -27,7 +27,8 @@ func TestTypingMistakesAreAnsweredWithWhatIsMeant(t *testing.T) {
 		"completion bsh":              `hint: did you mean "bash"\?`,
 		"attempts --reason tiemout":   `hint: did you mean "timeout"\?`,
 		"attempts --reason nonsense!": `"nonsense!" is not one of 2xx, .*timeout`,
-		"attempts --since":            `error: --since needs a value\nhint: see: webhooks attempts --help`,
+		"attempts --since":            `error: --since needs a value\nhint: see: webhooks attempts --help; for example: webhooks attempts --survey s1`,
+		"endpoint get":                `hint: see: webhooks endpoint get --help; for example: webhooks endpoint get s1\n`,
 		"audit --since -1h":           `hint: leave the minus away: --since 1h is so long ago`,
 	} {
 		var errw bytes.Buffer

@@ -181,7 +181,14 @@ func (u usage) Hint() string {
 	}
 	parse, ok := errors.AsType[*kong.ParseError](u.error)
 	if ok && parse.Context != nil && parse.Context.Selected() != nil {
-		return "see: webhooks " + pathOf(parse.Context.Selected()) + " --help"
+		return seeHelp(parse.Context.Selected())
 	}
 	return "see: webhooks --help"
+}
+
+// seeHelp leads to a command's help, and shows how it is used.
+func seeHelp(command *kong.Node) string {
+	example, _, _ := strings.Cut(strings.TrimSpace(examplesOf(command)), "\n")
+	example, _, _ = strings.Cut(example, "   ") // what it does
+	return "see: webhooks " + pathOf(command) + " --help; for example: " + example
 }
