@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/delivery"
@@ -76,6 +77,9 @@ func TestWhatIsPrintedComesAsJSONToo(t *testing.T) {
 	say("state", "replay", "resume", replay)
 	say("state", "replay", "cancel", replay)
 	say("dry_run", "forget", "--survey", "s1", "--dry-run")
+	folder := filepath.Join(t.TempDir(), "backup")
+	say("streams", "backup", folder)
+	say("backup", "restore", folder, "--dry-run", "--nats-url", externalNATS(t, &server.Options{}).ClientURL())
 	say("seals", "keys", "list")
 	say("origin", "config", "show")
 	say("verifies", "verify", "--secret-file", d.secret, "--signature", "sha256="+d.signed(t, body), body)

@@ -40,6 +40,9 @@ type commands struct {
 	DeadLetters deadLettersCommand `cmd:"" group:"Send again, or forget:" help:"Events that were given up on."`
 	Forget      forgetCommand      `cmd:"" group:"Send again, or forget:" help:"Erase what is held of a person, or of a survey, with a receipt."`
 
+	Backup  backupCommand  `cmd:"" group:"Copy, and move:" help:"Copy all that a deployment has on NATS into a folder, while it works."`
+	Restore restoreCommand `cmd:"" group:"Copy, and move:" help:"Make a deployment of a backup: on an empty server, or a cluster."`
+
 	Publish publishCommand `cmd:"" group:"Develop against it:" help:"Publish completed responses."`
 	Listen  listenCommand  `cmd:"" group:"Develop against it:" help:"Receive webhooks on this machine, to develop against."`
 	Verify  verifyCommand  `cmd:"" group:"Develop against it:" help:"Say whether a signature verifies, and why not."`
