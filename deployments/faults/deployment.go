@@ -37,7 +37,8 @@ type deployment struct {
 	js        jetstream.JetStream
 	publisher *publisher
 	taken     []span // what faults have destroyed by design, of the event stream
-	allowed   int    // duplicates
+	allowed   int    // duplicates, by all faults so far
+	left      int    // of them, those of the last fault that it has not made
 }
 
 // span is what a fault has destroyed: the sequences from first to last, of all

@@ -39,8 +39,8 @@
 // given until somebody leads the live consumer again: their acknowledgements go to
 // nobody. A fault that takes the server's own memory, which
 // no honest fault does, may repeat more: all above the mark when the consumer is
-// deleted. The sum over all faults so far bounds the duplicates so far, because a message
-// comes again up to AckWait after a fault. A stop that was asked for makes none.
+// deleted. What a fault has not used up, the next one may, because a message comes
+// again up to AckWait later; after that it lapses. A stop that was asked for makes none.
 //
 // New events are delivered 15 s after NATS acknowledges events again, and within a
 // minute everything before is delivered or has its place.

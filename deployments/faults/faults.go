@@ -19,7 +19,8 @@ type fault struct {
 
 	disk bool // it needs a disk that can be full
 
-	// While nobody leads the live consumer, acknowledgements go to nobody.
+	// While nobody leads the live consumer, or its leader cannot write, nobody keeps
+	// acknowledgements.
 	headless bool
 
 	run func(s *suite, ctx context.Context) error
@@ -67,7 +68,7 @@ func embedded() []fault {
 	for range 3 {
 		all = append(all, fault{name: "kill -9 the service with its NATS", times: 1, run: killReplicas(1)})
 	}
-	return append(all, fault{name: "the disk is full", disk: true, times: 1, run: (*suite).fillDisk})
+	return append(all, fault{name: "the disk is full", headless: true, disk: true, times: 1, run: (*suite).fillDisk})
 }
 
 // rollReplicas ends one replica after the other as an orchestrator does, and

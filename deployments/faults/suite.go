@@ -153,7 +153,10 @@ func (s *suite) heal(ctx context.Context, where string) error {
 	if err := poll(ctx, drainWithin, func() error { return s.drained(ctx, c) }); err != nil {
 		c.complain("%v", err)
 	}
-	c.Settled, c.Again = time.Since(began), s.ledger.totals().Again-before.Again
+	c.Settled, c.Again, c.Allowed = time.Since(began), s.ledger.totals().Again-before.Again, s.left
+	if c.Again > c.Allowed {
+		c.complain("%d duplicates, %d could be explained by the last fault", c.Again, c.Allowed)
+	}
 	if n := s.receiver.foreign.Load(); n > 0 {
 		c.complain("%d requests for events that nobody published", n)
 	}
