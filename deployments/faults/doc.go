@@ -35,9 +35,9 @@
 //
 // A fault may make as many duplicates as it exposed events: requests that had no
 // answer in that moment, and 2xx given in the 300 ms before, whose acknowledgement
-// may still have been on its way. Where a node is broken it is besides every 2xx
-// given until somebody leads the live consumer again: their acknowledgements go to
-// nobody. A fault that takes the server's own memory, which
+// may still have been on its way. Where a node is broken, or its
+// disk is full, it is besides every 2xx given until somebody leads the live consumer
+// again: their acknowledgements are kept by nobody. A fault that takes the server's own memory, which
 // no honest fault does, may repeat more: all above the mark when the consumer is
 // deleted. What a fault has not used up, the next one may, because a message comes
 // again up to AckWait later; after that it lapses. A stop that was asked for makes none.
