@@ -8,11 +8,13 @@
 //	                ║          ║        ║
 //	            replica0   replica1  replica2 ──► receiver (TLS)
 //
-//	go run ./deployments/faults                          about eight minutes
+//	go run ./deployments/faults                          about ten minutes
 //	go run ./deployments/faults --only 'kill -9' --seed 7
 //	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
 //
 // It starts every program itself, ends those and no others, and removes its folder.
+// The faults of a full disk need the right to mount one (root); without it their rows
+// say NOT RUN.
 // Should it be killed, the kernel ends what it started.
 //
 // # What is asked
@@ -52,7 +54,7 @@
 //
 //	ledger       what was published, acknowledged, and delivered
 //	surveys      which endpoints there are, and how each behaves
-//	publisher  receiver  replica  cluster  link   the parts
+//	publisher  receiver  replica  cluster  link  disk   the parts
 //	deployment   all of them together
 //	whereabouts  where on the bus an event stands
 //	judge        what became of each: pure
