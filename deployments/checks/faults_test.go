@@ -1,10 +1,10 @@
 package checks
 
 import (
-	"slices"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
