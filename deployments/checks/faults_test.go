@@ -106,7 +106,7 @@ func noGood(t *testing.T) {
 	s.put("unusable", []byte(`{"url":"https://hooks.example.com/","enabled":true,"no_such_setting":1}`))
 	s.publish("unusable", 1, 10)
 	gone := "http://" + freeAddress(t) + "/"
-	for _, survey := range strings.FieldsSeq("a b c d e f g h i j k l") {
+	for survey := range strings.FieldsSeq("a b c d e f g h i j k l") {
 		s.endpoint(survey, gone+survey, true)
 		s.publish(survey, 6, 10)
 	}
@@ -180,7 +180,7 @@ func namesThatCannotBeResolved(t *testing.T) {
 	}
 	s := start(t, options{root: root})
 	first := s.awaitReady()
-	for _, survey := range strings.FieldsSeq("a b c d e f g") {
+	for survey := range strings.FieldsSeq("a b c d e f g") {
 		s.endpoint(survey, "https://"+survey+".example.com/", true)
 		s.publish(survey, 1, 10)
 	}
