@@ -230,7 +230,9 @@ func (n *Newer) Error() string {
 }
 
 // Hint says what to do.
-func (n *Newer) Hint() string { return "ask a replica, or use a webhooks command, of the newer version" }
+func (n *Newer) Hint() string {
+	return "ask a replica, or use a webhooks command, of the newer version"
+}
 
 func decode(value []byte) (Record, error) {
 	var r Record

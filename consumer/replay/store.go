@@ -145,8 +145,13 @@ func List(ctx context.Context, js jetstream.JetStream, names events.Names) ([]Re
 			all = append(all, r)
 		}
 	}
-	slices.SortFunc(all, func(a, b Record) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(all, NewestFirst)
 	return all, ctx.Err()
+}
+
+// NewestFirst is the order of [List].
+func NewestFirst(a, b Record) int {
+	return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.ID, b.ID))
 }
 
 // Change is a compare-and-set on one job, with what stands in the bucket. It
