@@ -10,7 +10,6 @@ import (
 
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
-	"github.com/popsee/webhooks/consumer/replay"
 )
 
 // reach is where the event stream and the live consumer stand.
@@ -34,49 +33,14 @@ func (d *Desk) bounds(ctx context.Context, since, until Point, now time.Time) (b
 	if err != nil {
 		return bounds{}, err
 	}
-	if err := at.check(since, until, now); err != nil {
+	if err := Meant(since, until, at.last, now); err != nil {
 		return bounds{}, err
 	}
-	start, err := d.sequence(ctx, since, at.first)
+	start, end, err := d.Sequences(ctx, since, until, at.first, at.settled)
 	if err != nil {
 		return bounds{}, err
-	}
-	end, err := d.sequence(ctx, until, at.settled+1)
-	if err != nil {
-		return bounds{}, err
-	}
-	if until.Seq == 0 {
-		end-- // a moment is the first that does not belong to it
 	}
 	return at.bounds(since, until, start, end)
-}
-
-// sequence is the first sequence at or after a point.
-func (d *Desk) sequence(ctx context.Context, p Point, otherwise uint64) (uint64, error) {
-	switch {
-	case p.IsZero():
-		return otherwise, nil
-	case p.Seq > 0:
-		return p.Seq, nil
-	default:
-		return asked(ctx, func(ctx context.Context) (uint64, error) { return replay.At(ctx, d.js, d.names, p.At) })
-	}
-}
-
-// check refuses what cannot be meant.
-func (st reach) check(since, until Point, now time.Time) error {
-	for _, p := range []Point{since, until} {
-		switch {
-		case p.Seq > st.last:
-			return refuse(Beyond, "", "%s %d is beyond the end of the event stream, which is at sequence %d", p.Name, p.Seq, st.last)
-		case p.At.After(now):
-			return refuse(Future, "", "%s %s lies in the future", p.Name, p.Text)
-		}
-	}
-	if since.Seq > 0 && until.Seq > 0 && until.Seq < since.Seq || !since.At.IsZero() && !until.At.IsZero() && !since.At.Before(until.At) {
-		return refuse(Backwards, "", "%s %s is before %s %s", until.Name, until.Text, since.Name, since.Text)
-	}
-	return nil
 }
 
 // bounds takes away from what was asked for what cannot be sent, and says so.

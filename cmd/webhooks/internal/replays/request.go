@@ -8,11 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/popsee/webhooks/cmd/webhooks/internal/moments"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
 )
@@ -28,36 +26,6 @@ type Request struct {
 	By       string // who asks, as far as they say
 	Key      string // an idempotency key; empty: whoever asks twice gets two
 }
-
-// Point is a place in the event stream as somebody gave it: a sequence or a moment.
-type Point struct {
-	Name string    // what it is called where it was given: "--since"
-	Text string    // as it was given; empty when it was not
-	Seq  uint64    // 0: a moment was given
-	At   time.Time // the moment
-}
-
-// ParsePoint reads a sequence, or what [moments.Parse] can.
-func ParsePoint(name, text string, now time.Time, local *time.Location) (Point, error) {
-	p := Point{Name: name, Text: text}
-	if text != "" && strings.Trim(text, "0123456789") == "" {
-		seq, err := strconv.ParseUint(text, 10, 63)
-		if err != nil || seq == 0 {
-			return p, refuse(BadPoint, "", "%s is no sequence: they begin at 1", text)
-		}
-		p.Seq = seq
-		return p, nil
-	}
-	at, err := moments.Parse(text, now, local)
-	if err != nil {
-		return p, refuse(BadPoint, "", "%s, or a sequence of the event stream", err)
-	}
-	p.At = at
-	return p, nil
-}
-
-// IsZero says that no place was given.
-func (p Point) IsZero() bool { return p.Text == "" }
 
 // The rates that can be asked for: one event in 1,000 s, and more than any one stream
 // bears.
