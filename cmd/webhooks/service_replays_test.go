@@ -264,7 +264,7 @@ func TestWhatCannotBeReplayedIsRefusedOverHTTP(t *testing.T) {
 		"a survey without events": {path, `{"since":1,"surveys":["quiet"]}`, 422, "there is no event to replay"},
 		"a novel for a reason":    {path, `{"since":1,"reason":"` + strings.Repeat("x", 1025) + `"}`, 422, "longer than 1024"},
 		"what a terminal obeys":   {path, `{"since":1,"by":"\u001b[2J"}`, 422, "control characters"},
-		"a field too many":        {path, `{"since":1,"sinse":2}`, 400, "/sinse"},
+		"a field too many":        {path, `{"since":1,"colour":2}`, 400, "/colour"},
 		"a list for a place":      {path, `{"since":[1]}`, 400, "/since"},
 		"no JSON":                 {path, `{"since":`, 400, "JSON"},
 		"too large":               {path, `{"since":1,"reason":"` + strings.Repeat("x", 300<<10) + `"}`, 413, "262144"},
