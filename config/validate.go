@@ -126,6 +126,9 @@ func (f *Faults) checkDelivery(d DeliverySettings) {
 	if d.MaxInFlight < 1 || d.MaxInFlight > maxInFlightCap {
 		f.addf("--max-in-flight: %d is not between 1 and %d", d.MaxInFlight, maxInFlightCap)
 	}
+	if d.MaxEndpoints < 1 {
+		f.addf("--max-endpoints: %d is less than 1", d.MaxEndpoints)
+	}
 	if d.AckWait < minAckWait || d.AckWait > time.Hour {
 		f.addf("--ack-wait: %v is not between %v and 1h: an attempt may take %v", d.AckWait, minAckWait, attemptTime)
 	}

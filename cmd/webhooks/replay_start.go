@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 )
@@ -32,28 +31,13 @@ func (r *replayRate) UnmarshalText(text []byte) error {
 	return err
 }
 
-// point is a place in the event stream as given on the command line.
-type point struct{ replays.Point }
-
-// UnmarshalText implements encoding.TextUnmarshaler for the command line.
-func (p *point) UnmarshalText(text []byte) (err error) {
-	p.Point, err = replays.ParsePoint("", string(text), time.Now(), time.Local)
-	return err
-}
-
-// called is the point with the flag's name.
-func (p point) called(flag string) replays.Point {
-	p.Name = flag
-	return p.Point
-}
-
 // Run starts a replay, or says what one would do.
 func (c *replayStart) Run(w *world) error {
 	q := replays.Request{
 		Surveys: c.Survey, Since: c.Since.called("--since"), Until: c.Until.called("--until"), Response: c.Response, Rate: float64(c.Rate), Reason: oneLine(c.Reason), By: startedBy(w),
 	}
 	if err := q.Check(); err != nil {
-		return refused(err)
+		return refused(err, storedOnly)
 	}
 	s, err := c.open()
 	if err != nil {
@@ -66,7 +50,7 @@ func (c *replayStart) Run(w *world) error {
 	plan, err := desk.Plan(w.ctx, q)
 	bars.end()
 	if err != nil {
-		return refused(err)
+		return refused(err, storedOnly)
 	}
 	if !c.JSON {
 		for _, note := range plan.Notes {
@@ -87,7 +71,7 @@ func (c *replayStart) Run(w *world) error {
 	}
 	r, _, err := desk.Start(w.ctx, plan)
 	if err != nil {
-		return refused(err)
+		return refused(err, storedOnly)
 	}
 	if c.JSON {
 		return w.printJSON(replays.ViewOf(r))
@@ -97,20 +81,24 @@ func (c *replayStart) Run(w *world) error {
 	return nil
 }
 
-// refused says what to do about a replay that is not started.
-func refused(err error) error {
+// storedOnly is what a replay has to say of the future.
+const storedOnly = "a replay sends what is stored; what is published later is delivered anyway"
+
+// refused says what to do about what was asked for and cannot be meant, or done; future
+// about events that are not published yet.
+func refused(err error, future string) error {
 	r, is := errors.AsType[*replays.Refused](err)
 	if !is {
 		return err
 	}
-	err = hinted{err, refusedHint(r)}
+	err = hinted{err, refusedHint(r, future)}
 	if r.Why.Asked() {
 		return usage{err}
 	}
 	return err
 }
 
-func refusedHint(r *replays.Refused) string {
+func refusedHint(r *replays.Refused, future string) string {
 	switch r.Why {
 	case replays.NoStart:
 		return "for example --since 2h, --since 2026-01-31 or --since 1041; see it first with --dry-run"
@@ -123,7 +111,7 @@ func refusedHint(r *replays.Refused) string {
 	case replays.Beyond, replays.Nothing:
 		return "see where things stand with: webhooks status"
 	case replays.Future:
-		return "a replay sends what is stored; what is published later is delivered anyway"
+		return future
 	case replays.Backwards:
 		return "--since is the earlier one"
 	case replays.Empty:

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -82,7 +83,7 @@ func create(ctx context.Context, kv jetstream.KeyValue, r Record) (revision uint
 }
 
 func open(ctx context.Context, js jetstream.JetStream, names events.Names) (jetstream.KeyValue, error) {
-	kv, err := js.KeyValue(ctx, names.Replays())
+	kv, err := walk.Bucket(ctx, js, names.Replays())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", names.Replays(), err)
 	}

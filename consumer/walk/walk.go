@@ -127,7 +127,11 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 	if !some || w.next > w.end && !w.o.Follow {
 		return nil
 	}
-	reader, err := stream.CreateConsumer(ctx, w.config(layout.Filters(stream.CachedInfo().Config, filters)))
+	filters = layout.Filters(stream.CachedInfo().Config, filters)
+	reader, err := stream.CreateConsumer(ctx, w.config(filters))
+	if barred(err) {
+		return w.direct(ctx, stream, filters, give)
+	}
 	if err != nil {
 		return err
 	}

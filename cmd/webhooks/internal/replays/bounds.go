@@ -82,7 +82,7 @@ func (d *Desk) reach(ctx context.Context) (reach, error) {
 		return reach{}, fmt.Errorf("look at stream %s: %w", d.names.Stream(), err)
 	}
 	info := stream.CachedInfo()
-	st := reach{created: info.Created, first: info.State.FirstSeq, last: info.State.LastSeq, settled: info.State.LastSeq}
+	st := reach{created: layout.Born(info), first: info.State.FirstSeq, last: info.State.LastSeq, settled: info.State.LastSeq}
 	if info.State.Msgs == 0 {
 		return st, refuse(Empty, "", "the event stream is empty: there is nothing to send again")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/search"
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -36,7 +37,7 @@ func (d *Desk) stream() search.Stream {
 }
 
 func (d *Desk) editor(ctx context.Context) (*config.Editor, error) {
-	kv, err := d.js.KeyValue(ctx, d.names.Endpoints())
+	kv, err := walk.Bucket(ctx, d.js, d.names.Endpoints())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", d.names.Endpoints(), err)
 	}

@@ -76,4 +76,9 @@ func TestTheFastestReplayAtFullSpeedTellsHowLong(t *testing.T) {
 	if id != "fast" || perSecond != 1000 {
 		t.Errorf("as fast as %q, %g a second; want fast, 1000", id, perSecond)
 	}
+	gone := done("gone", 0, 2000, 1500, time.Second) // what has left the event stream takes no time
+	gone.Gone = 500
+	if _, perSecond := fullSpeed([]replay.Record{gone}); perSecond != 1500 {
+		t.Errorf("it has sent %g a second, want 1500", perSecond)
+	}
 }
