@@ -34,7 +34,7 @@ type Settings struct {
 // NATSSettings is how to reach NATS, under the names the NATS command line
 // uses. All empty means the embedded server.
 type NATSSettings struct {
-	URL      string   `name:"nats-url" aliases:"server" env:"NATS_URL" placeholder:"URL,..." help:"NATS servers."`
+	URL      string   `name:"nats-url" aliases:"server" env:"NATS_URL" placeholder:"URL,..." help:"NATS servers; without any, run starts its own, and the other commands ask that of a run on this machine."`
 	Context  string   `name:"nats-context" env:"NATS_CONTEXT" placeholder:"NAME" help:"NATS context, as made by the NATS command line."`
 	Creds    string   `name:"nats-creds" aliases:"creds" env:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
 	User     string   `name:"nats-user" env:"NATS_USER" placeholder:"NAME" help:"User name or token."`

@@ -64,7 +64,7 @@ func command(t *testing.T, s *server.Server, user, stdin string, args ...string)
 	return out
 }
 
-func tryCommand(t *testing.T, n config.NATSSettings, stdin string, args ...string) (string, int) {
+func tryCommand(t *testing.T, n config.NATSSettings, stdin string, args ...string) (string, exitCode) {
 	t.Helper()
 	env := map[string]string{
 		"NATS_URL": n.URL, "NATS_USER": n.User, "NATS_PASSWORD": n.Password.Reveal(), "NATS_INBOX_PREFIX": n.Inbox, "NATS_JS_API_PREFIX": n.API,

@@ -245,8 +245,8 @@ func TestTheAPIIsClosedWithoutAToken(t *testing.T) {
 	}
 }
 
-// examplesOf are the bodies that the document has as examples of an operation.
-func examplesOf(t *testing.T, path, method string) map[string]string {
+// bodiesOf are the bodies that the document has as examples of an operation.
+func bodiesOf(t *testing.T, path, method string) map[string]string {
 	t.Helper()
 	var doc struct {
 		Paths map[string]map[string]any `yaml:"paths"`
@@ -270,7 +270,7 @@ func examplesOf(t *testing.T, path, method string) map[string]string {
 // TestTheExamplesOfTheDocumentAreAccepted sends each of them, in turn.
 func TestTheExamplesOfTheDocumentAreAccepted(t *testing.T) {
 	v, c := withAPI(t)
-	examples := examplesOf(t, "/v1/surveys/{survey}/webhook", "put")
+	examples := bodiesOf(t, "/v1/surveys/{survey}/webhook", "put")
 	for _, name := range []string{"smallest", "full", "kept", "unsigned"} {
 		headers := []string{"If-Match", "*"}
 		if name == "smallest" {
@@ -285,7 +285,7 @@ func TestTheExamplesOfTheDocumentAreAccepted(t *testing.T) {
 	}
 	const survey = "550e8400-e29b-41d4-a716-446655440000"
 	delivered(t, v, c, survey, "7c9e6679-7425-40de-944b-e07fc1f90ae7", "r2")
-	replays := examplesOf(t, "/v1/replays", "post")
+	replays := bodiesOf(t, "/v1/replays", "post")
 	for name, body := range replays {
 		want := 201
 		if name == "rehearsal" {

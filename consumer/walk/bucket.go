@@ -30,7 +30,7 @@ type bucket struct {
 // WatchAll is that of the bucket, or of what is there now.
 func (b bucket) WatchAll(ctx context.Context, o ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
 	w, err := b.KeyValue.WatchAll(ctx, o...)
-	if !barred(err) {
+	if !barred(b.js, err) {
 		return w, err
 	}
 	entries, err := b.now(ctx)
@@ -51,7 +51,7 @@ func (b bucket) WatchAll(ctx context.Context, o ...jetstream.WatchOpt) (jetstrea
 // ListKeys is that of the bucket, or of what is there now.
 func (b bucket) ListKeys(ctx context.Context, o ...jetstream.WatchOpt) (jetstream.KeyLister, error) {
 	l, err := b.KeyValue.ListKeys(ctx, o...)
-	if !barred(err) {
+	if !barred(b.js, err) {
 		return l, err
 	}
 	w, err := b.WatchAll(ctx)
@@ -75,7 +75,7 @@ func (b bucket) now(ctx context.Context) ([]entry, error) {
 		return nil, fmt.Errorf("look at bucket %s: %w", b.Bucket(), err)
 	}
 	newest := map[string]entry{}
-	w := &walker{js: b.js, name: "KV_" + b.Bucket(), o: Options{Bodies: true, Page: headPage}, end: ^uint64(0)}
+	w := &walker{js: b.js, name: "KV_" + b.Bucket(), o: Options{Bodies: true, Page: headPage}, end: untilNothingFollows}
 	err = w.direct(ctx, stream, nil, func(m Message) bool {
 		key := strings.TrimPrefix(m.Subject, prefix)
 		delete(newest, key)

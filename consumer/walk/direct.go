@@ -15,15 +15,19 @@ import (
 	"github.com/popsee/webhooks/consumer/layout"
 )
 
+// untilNothingFollows is the end of a walk that takes what whoever answers holds.
+const untilNothingFollows = ^uint64(0)
+
 // directBytes bounds a page that is read without a reader.
 const directBytes = 8 << 20
 
-// barred says whether nobody answers a request for a reader. It is so in an
-// account that is given a stream to read and nothing to make there: with a reader
-// it could have the server publish what it reads to any subject of the stream's
-// account.
-func barred(err error) bool {
-	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabled)
+// barred says whether nobody answers a request for a reader because there may be none. It is so where the API of another
+// account is reached, which gives a stream to read and nothing to make there: with a reader it could have the server
+// publish what it reads to any subject of the stream's account. Anywhere else no answer means that a cluster has no leader
+// just now, and what is read then would be taken for all there is.
+func barred(js jetstream.JetStream, err error) bool {
+	return js.Options().APIPrefix != "" && (errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, nats.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabled))
 }
 
 // direct reads what a reader would have read, by asking for the messages. Bodies
@@ -34,9 +38,12 @@ func (w *walker) direct(ctx context.Context, stream jetstream.Stream, filters []
 		err := w.directPage(ctx, stream, filters, give)
 		switch {
 		case err == nil && w.next > before:
-		case err == nil, ended(err):
-			if !w.o.Follow {
+		case err == nil, nothingFollows(err):
+			switch {
+			case w.end == untilNothingFollows:
 				return nil
+			case !w.o.Follow:
+				return w.ended(ctx, filters)
 			}
 			wait.For(ctx, again)
 		default:
@@ -48,7 +55,7 @@ func (w *walker) direct(ctx context.Context, stream jetstream.Stream, filters []
 	}
 }
 
-func ended(err error) bool {
+func nothingFollows(err error) bool {
 	return errors.Is(err, jetstreamext.ErrNoMessages) || errors.Is(err, jetstream.ErrMsgNotFound)
 }
 
