@@ -123,6 +123,10 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		t.Errorf("%d of 20 events were delivered", len(good.accepted))
 	}
 	good.mu.Unlock()
+	// what the admin API does for whoever has its token, it does as this user
+	command(t, s, "dispatcher", "", "replay", "start", "--since", "1", "--dry-run")
+	command(t, s, "dispatcher", "", "replay", "start", "--response", "ok1")
+	command(t, s, "dispatcher", "", "replay", "list")
 	for name, want := range map[string]string{
 		"status": "s2", "lanes": "s2", "attempts --survey s1": "ok1", "dead-letters list": "malformed", "why ok1 --survey s1": "ok1", "endpoint list": "s1", "endpoint get s2": "failing",
 	} {

@@ -8,6 +8,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 	"github.com/popsee/webhooks/consumer/replay"
 )
 
@@ -92,7 +93,7 @@ func (f *following) see(r replay.Record, at time.Time) error {
 		f.bar.SetTotal(int64(max(all, done, 1)), false) //nolint:gosec // far from what an int64 holds
 		f.bar.SetCurrent(int64(done))                   //nolint:gosec // likewise
 	case f.asJSON && changed && !r.State.Ended(): // its end is printed by whoever follows
-		return f.w.printJSON(viewOf(r))
+		return f.w.printJSON(replays.ViewOf(r))
 	case !f.asJSON && at.Sub(f.printed) >= followLine:
 		f.printed = at
 		f.w.printf("%d of %d, %s\n", done, all, f.words())

@@ -127,10 +127,10 @@ func (w *worker) read(ctx context.Context) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	job, revision, err := get(ctx, kv, w.id)
+	job, err := get(ctx, kv, w.id)
 	if err == nil {
 		w.job.Store(&job)
-		w.revision = revision
+		w.revision = job.Revision
 	}
 	return job, err
 }
