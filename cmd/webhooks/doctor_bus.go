@@ -13,6 +13,7 @@ import (
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
+	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
 )
@@ -32,7 +33,7 @@ const (
 func (d *doctor) checkConnection(ctx context.Context) ([]finding, error) {
 	var found []finding
 	version := d.nc.ConnectedServerVersion()
-	where := d.nc.ConnectedUrlRedacted()
+	where := bus.Server(d.nc)
 	switch {
 	case !atLeast(version, oldestNATS):
 		found = append(found, fail("connection", "upgrade NATS to "+wantedNATS+" or later", "%s runs NATS %s, which cannot store many events at once; the service needs %s", where, version, oldestNATS))
@@ -265,7 +266,7 @@ func (d *doctor) checkSync(ctx context.Context) (found []finding, err error) {
 	}
 	for _, m := range monitors {
 		s, err := bus.SyncOf(ctx, m)
-		found = append(found, syncing(m, s, err))
+		found = append(found, syncing(config.RedactServers(m), s, err))
 	}
 	return found, nil
 }

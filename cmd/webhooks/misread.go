@@ -13,14 +13,14 @@ import (
 func misread(args []string, err error) error {
 	parse, is := errors.AsType[*kong.ParseError](err)
 	if !is || parse.Context == nil || parse.Context.Selected() == nil {
-		return usage{err}
+		return usage{withoutCredentials(args, err)}
 	}
 	for i, value := range args[1:] {
-		if name, is := strings.CutPrefix(args[i], "--"); is && isNegative(value) && takesValue(parse.Context.Selected(), name) {
+		if name, is := strings.CutPrefix(args[i], "--"); is && !mayHoldCredential(name) && isNegative(value) && takesValue(parse.Context.Selected(), name) {
 			return usage{withHint("leave the minus away: "+args[i]+" "+value[1:]+counted(name), "%s %s: no value is negative", args[i], value)}
 		}
 	}
-	return usage{err}
+	return usage{withoutCredentials(args, err)}
 }
 
 func isNegative(s string) bool {

@@ -143,7 +143,7 @@ func (v *service) connect(ctx context.Context) error {
 	}
 	if v.embedded == nil {
 		bus.WarnOfSync(ctx, v.settings.NATS.Monitors(), v.log)
-		v.log.Info().Str("server", nc.ConnectedUrlRedacted()).Str("cluster", nc.ConnectedClusterName()).Msg("connected to NATS")
+		v.log.Info().Str("server", bus.Server(nc)).Str("cluster", nc.ConnectedClusterName()).Msg("connected to NATS")
 	}
 	return nil
 }
