@@ -101,7 +101,7 @@ func TestAPanicOnOneEventIsADeadLetterWithItsStackAndTheProcessLives(t *testing.
 			t.Errorf("the event was tried %d times, want once", n)
 		}
 		got := w.letters()
-		if len(got) != 1 || got[0].Reason != "panic" || !strings.Contains(got[0].Stack, "panicking") || got[0].Detail != "the answer to everything" {
+		if len(got) != 1 || got[0].Reason != "panic" || !strings.Contains(got[0].Stack, "panicking") || got[0].Detail == "" || strings.Contains(got[0].Detail, "the answer") {
 			t.Fatalf("dead letters: %+v", got)
 		}
 		if string(got[0].Body) != w.published[cursed].body {

@@ -71,7 +71,7 @@ func newTransport(o Options, d *net.Dialer) *http.Transport {
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy
-		DialContext:            traceDial(dial),
+		DialContext:            surviving(o.Panics, traceDial(dial)),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
 		TLSHandshakeTimeout:    o.timeout(), // a handshake goes on without its attempt, for the next one to use
 		MaxIdleConns:           o.maxIdle(),

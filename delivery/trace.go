@@ -7,6 +7,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // trace notes how far an attempt came and when. Its hooks are also called late, by a dial that goes on after its
@@ -73,6 +75,14 @@ func traceDial(dial dialFunc) dialFunc {
 			return nil, err
 		}
 		return newLimited(c), nil
+	}
+}
+
+// surviving makes a panic while dialling the dial's error: nobody above it on its goroutine would catch it.
+func surviving(guard *panics.Guard, dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		defer guard.Catch(panics.PlaceDial, func(p *panics.Panic) { err = p })
+		return dial(ctx, network, address)
 	}
 }
 

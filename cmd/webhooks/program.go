@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // The exit codes, a promise to scripts. They are listed in --help.
@@ -94,6 +95,12 @@ func (w *world) parser(code *int) (*kong.Kong, error) {
 type exited struct{}
 
 func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result int) {
+	var unheard *panics.Guard
+	// The runtime would print what the panic says, and exit with what means bad usage here.
+	defer unheard.Catch(panics.PlaceRun, func(p *panics.Panic) {
+		result = w.fail(withHint("this is a mistake of the program's own: please report it with what follows", "%w", p))
+		fmt.Fprint(w.errw, p.Stack)
+	})
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(exited); !ok {
