@@ -107,6 +107,10 @@ func TestAPanicOnOneEventIsADeadLetterWithItsStackAndTheProcessLives(t *testing.
 		if string(got[0].Body) != w.published[cursed].body {
 			t.Error("the dead letter's body is not the event's")
 		}
+		p.begin("nobody")
+		next := w.publish("cursed")
+		w.advance(time.Second)
+		w.wantDelivered(next, 1) // the attempt that panicked keeps nobody away from the endpoint
 		w.wantSettled()
 	})
 }
@@ -135,8 +139,11 @@ func TestAPanicOnAParkedEventIsADeadLetterWithItsStackAndTheProcessLives(t *test
 		if n := count(t, registry, "webhooks_panics_total"); n != 1 {
 			t.Errorf("%v panics are counted, want 1", n)
 		}
-		id := w.publish("s1")
-		w.advance(time.Second)
+		w.endpoint("cursed").answers(200)
+		p.begin("nobody")
+		id, next := w.publish("s1"), w.publish("cursed")
+		w.advance(time.Minute)
 		w.wantDelivered(id, 1)
+		w.wantDelivered(next, 1) // the attempt that panicked keeps nobody away from the endpoint
 	})
 }
