@@ -29,7 +29,8 @@ func TestAddressesAreShownWithoutWhoeverAsks(t *testing.T) {
 }
 
 func TestAnErrorDoesNotQuoteTheURL(t *testing.T) {
-	_, err := url.Parse("nats://me:secret @a:b")
+	address := "nats://me:secret @a:b"
+	_, err := url.Parse(address)
 	if err == nil || strings.Contains(config.UnquotedURL(err).Error(), "secret") {
 		t.Errorf("got %v", config.UnquotedURL(err))
 	}

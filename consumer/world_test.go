@@ -269,7 +269,7 @@ func (w *world) start() *replica {
 
 func (w *world) tryStart() (*replica, error) {
 	r := &replica{w: w, id: fmt.Sprint("replica-", len(w.replicas)), nc: w.server.ConnectOver(w.wire), done: make(chan error, 1)}
-	var js jetstream.JetStream = bustest.JetStream(w.t, r.nc)
+	js := bustest.JetStream(w.t, r.nc)
 	dial := w.internet.dial
 	if w.trap != nil {
 		js, dial = trappedBus{js, w.trap}, w.trap.dialling(dial)

@@ -210,7 +210,8 @@ func (w *leakWorld) lines() [][]string {
 		words("keys list --keyring " + w.ring), words("keys public --keyring " + w.ring), words("keys generate --keyring " + w.ring), words("keys rotate --keyring " + w.ring), words("keys reseal --keyring " + w.ring),
 		words("keys remove none --keyring " + w.ring),
 		words("listen --listen 127.0.0.1:0 --secret-file " + w.secret), words("verify --secret-file " + w.secret + " --signature sha256=00 " + w.secret),
-		{"publish", "-"}, words("forget --response r-s3 --survey s3 --yes"), words("forget --survey s3 --yes --json"),
+		{"publish", "-"},
+		words("forget --response r-s3 --survey s3 --yes"), words("forget --survey s3 --yes --json"),
 		words("status --nats-url nats://" + plantedUser + ":" + plantedPassword + "@127.0.0.1:1"), words("status --nats-url nats://" + plantedUser + "@127.0.0.1:1"), words("doctor --nats-monitor http://me:" + plantedPassword + "@127.0.0.1:1"),
 	}
 }
@@ -334,9 +335,9 @@ func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
 	secrets := append([]string{
 		plantedSecret, plantedStandard, plantedDecoded, plantedRotated, plantedForeign, plantedByAPI, plantedUser, plantedPassword, plantedToken,
 	}, w.private...)
-	never := leaktest.Plant(t, secrets...)                                                              // anywhere
-	shown := leaktest.Plant(t, append(secrets, plantedHeader)...)                                       // where an endpoint is shown to its owner
-	all := leaktest.Plant(t, append(secrets, plantedHeader, plantedPath, plantedQuery)...)              // everywhere else
+	never := leaktest.Plant(t, secrets...)                                                               // anywhere
+	shown := leaktest.Plant(t, append(secrets, plantedHeader)...)                                        // where an endpoint is shown to its owner
+	all := leaktest.Plant(t, append(secrets, plantedHeader, plantedPath, plantedQuery)...)               // everywhere else
 	searched := func(where string, s leaktest.Secrets, text []byte) { t.Helper(); s.In(t, where, text) } // one place to break on purpose
 
 	w.live()
@@ -428,4 +429,3 @@ func scrape(t *testing.T, g prometheus.Gatherer) []byte {
 	promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	return rec.Body.Bytes()
 }
-

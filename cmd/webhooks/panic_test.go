@@ -61,7 +61,7 @@ func TestAPanicInTheFetchLoopEndsTheService(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("it goes on")
 		stop()
-		<-ended
+		t.Log(<-ended)
 	}
 	if err := v.close(); err != nil {
 		t.Error(err)
