@@ -105,7 +105,7 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 				cert := ca.issue(t, "receiver.example", longLeft)
 				serve := hostiletest.SpeaksHTTP2(cert, v.settings, v.then)
 				client, target := piped(t, "https://receiver.example/", serve)
-				client.transport.TLSClientConfig.RootCAs = ca.pool
+				client.tls.RootCAs = ca.pool
 				a := send(t, client, target)
 				wantOneOf(t, a, v.verdict, v.reasons)
 				if a.Took > v.most {

@@ -79,6 +79,7 @@ type leakWorld struct {
 	counted  *prometheus.Registry
 	admin    string
 	secret   string // file with plantedRotated
+	backup   string // folder that is made
 	end      func()
 	private  []string // keys
 	answered int
@@ -86,7 +87,7 @@ type leakWorld struct {
 
 // newLeakWorld runs a service with a user and a password on a NATS of its own.
 func newLeakWorld(t *testing.T) *leakWorld {
-	w := &leakWorld{t: t, store: t.TempDir(), counted: prometheus.NewRegistry(), ring: newRing(t), secret: filepath.Join(t.TempDir(), "s")}
+	w := &leakWorld{t: t, store: t.TempDir(), counted: prometheus.NewRegistry(), ring: newRing(t), secret: filepath.Join(t.TempDir(), "s"), backup: filepath.Join(t.TempDir(), "b")}
 	s := started(t, &server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: w.store, SyncAlways: true, NoSigs: true, NoLog: true, MaxPayload: 8 << 20,
 		Username: plantedUser, Password: plantedPassword,
@@ -210,6 +211,7 @@ func (w *leakWorld) lines() [][]string {
 		words("keys list --keyring " + w.ring), words("keys public --keyring " + w.ring), words("keys generate --keyring " + w.ring), words("keys rotate --keyring " + w.ring), words("keys reseal --keyring " + w.ring),
 		words("keys remove none --keyring " + w.ring),
 		words("listen --listen 127.0.0.1:0 --secret-file " + w.secret), words("verify --secret-file " + w.secret + " --signature sha256=00 " + w.secret),
+		words("backup " + w.backup), words("backup " + w.backup + " --json"), words("restore " + w.backup), words("restore " + w.backup + " --json"),
 		{"publish", "-"},
 		words("forget --response r-s3 --survey s3 --yes"), words("forget --survey s3 --yes --json"),
 		words("status --nats-url nats://" + plantedUser + ":" + plantedPassword + "@127.0.0.1:1"), words("status --nats-url nats://" + plantedUser + "@127.0.0.1:1"), words("doctor --nats-monitor http://me:" + plantedPassword + "@127.0.0.1:1"),
@@ -372,6 +374,9 @@ func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
 	searched("the log", all, []byte(w.log.String()))
 	if n := never.InFolder(t, w.store); n < 5 {
 		t.Errorf("searched %d files", n)
+	}
+	if n := never.InFolder(t, w.backup); n < 5 {
+		t.Errorf("searched %d files of the backup", n)
 	}
 	files := w.folderWithout(bucket, all)
 

@@ -44,7 +44,7 @@ const (
 	PlaceEndpoints Place = "endpoints"    // likewise; what is in memory stays
 	PlaceChange    Place = "change"       // somebody does not hear of one change
 	PlaceLog       Place = "delivery_log" // records count as lost
-	PlaceDial      Place = "dial"         // the attempt fails, and is made again
+	PlaceDial      Place = "dial"         // the attempt fails, as one whose connection broke, and is made again
 	PlaceAdmin     Place = "admin"        // the request is answered with 500
 	PlaceMetrics   Place = "metrics"      // the value is not a number
 	PlaceUpkeep    Place = "upkeep"       // what is done from time to time begins anew
