@@ -9,7 +9,7 @@ import (
 )
 
 // answerTo is what the program says to a command line that it refuses.
-func answerTo(t *testing.T, env map[string]string, args ...string) (text string, code int) {
+func answerTo(t *testing.T, env map[string]string, args ...string) (text string, code exitCode) {
 	t.Helper()
 	var out bytes.Buffer
 	code = run(t.Context(), args, func(name string) string { return env[name] }, strings.NewReader(""), &out, &out)

@@ -72,8 +72,10 @@ type milestone struct {
 
 func newFollowing(w *world, asJSON bool) *following {
 	f := &following{w: w, asJSON: asJSON}
-	if !asJSON && isTerminal(w.errw) {
-		f.all = mpb.NewWithContext(w.ctx, mpb.WithOutput(w.errw))
+	if !asJSON {
+		f.all = w.newBars()
+	}
+	if f.all != nil {
 		f.bar = f.all.AddBar(0, mpb.PrependDecorators(decor.CountersNoUnit("%d / %d")),
 			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return "  " + f.words() })), mpb.BarRemoveOnComplete())
 	}

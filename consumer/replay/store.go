@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -39,7 +40,7 @@ func Create(ctx context.Context, js jetstream.JetStream, names events.Names, r R
 }
 
 func open(ctx context.Context, js jetstream.JetStream, names events.Names) (jetstream.KeyValue, error) {
-	kv, err := js.KeyValue(ctx, names.Replays())
+	kv, err := walk.Bucket(ctx, js, names.Replays())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", names.Replays(), err)
 	}

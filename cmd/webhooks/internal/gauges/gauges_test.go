@@ -81,7 +81,7 @@ func TestAStreamThatIsGoneMakesTheGaugesOld(t *testing.T) {
 func TestAGaugeThatPanicsIsNotANumber(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	fails := func() error { panic("a") }
-	Process{Ready: fails, Endpoints: func() int { return 3 }, Current: func() bool { panic("b") }, Conn: &nats.Conn{}}.Register(reg)
+	Process{Ready: fails, Endpoints: func() int { return 3 }, Unloaded: func() int { return 0 }, Current: func() bool { panic("b") }, Conn: &nats.Conn{}}.Register(reg)
 	all, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
