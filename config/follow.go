@@ -21,7 +21,7 @@ var (
 // from time to time and after every reconnect. It is long because it is the one
 // list of what can happen to a watch.
 func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
-	s, l := f.store, newLooker(ctx, f.kv, f.store.js.Conn())
+	s, l := f.store, newLooker(ctx, f.kv, f.store.js.Conn(), f.store.o.Panics)
 	defer l.close()
 	connected := s.js.Conn().StatusChanged(nats.CONNECTED)
 	defer s.js.Conn().RemoveStatusListener(connected)

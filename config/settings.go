@@ -106,27 +106,6 @@ func (n NATSSettings) Monitors() []string {
 	return strings.Split(n.Monitor, ",")
 }
 
-// Redacted is where NATS is, fit to be shown.
-func (n NATSSettings) Redacted() string {
-	servers := strings.Split(n.URL, ",")
-	for i, s := range servers {
-		servers[i] = redactServer(strings.TrimSpace(s))
-	}
-	return strings.Join(servers, ",")
-}
-
-func redactServer(s string) string {
-	_, host, found := strings.Cut(s, "@")
-	if !found {
-		return s
-	}
-	scheme, _, found := strings.Cut(s, "://")
-	if !found {
-		return "***@" + host
-	}
-	return scheme + "://***@" + host
-}
-
 // Rules is where endpoints may be.
 func (d DeliverySettings) Rules() delivery.Rules {
 	return delivery.Rules{AllowInsecure: d.AllowInsecure, Allow: d.Allow}

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -23,6 +24,8 @@ type StoreOptions struct {
 	Keys  *Keyring       // nil: endpoints with secrets are ErrUnsealable
 	Rules delivery.Rules // where endpoints may be
 	Log   zerolog.Logger
+
+	Panics *panics.Guard
 
 	CheckEvery   time.Duration // how often the watch is compared with the bucket; 0 means a minute
 	IdleAfter    time.Duration // how long a target nobody asks for is kept, at least; 0 means 5 minutes
@@ -92,7 +95,7 @@ type watchState struct {
 // is in memory, or fails; ctx bounds that and nothing else.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string, o StoreOptions) (*Store, error) {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.maxEndpoints(), o.Keys), notes: newNotifier(), close: cancel}
+	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.maxEndpoints(), o.Keys), notes: newNotifier(o.Panics), close: cancel}
 	s.keys.Store(o.Keys)
 	s.state.Store(&watchState{})
 	opened := make(chan error, 1)

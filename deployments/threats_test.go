@@ -74,6 +74,8 @@ var shown = map[string][]string{
 
 	// Secrets.
 	"a secret in anything that is written": {"cmd/webhooks:TestNoSecretIsInAnythingAFullRunWrites", "consumer/deliverylog:TestNothingSecretReachesTheLog", "delivery:TestSendKeepsSecretsOutOfTheAttempt", "delivery/leaktest:TestEveryDisguiseIsSeenThrough"},
+	"a credential in what a command says":  {"cmd/webhooks:TestACredentialThatCannotBeReadIsNotQuoted", "cmd/webhooks:TestConfigShowHidesWhoeverAsksNATS", "cmd/webhooks:TestASeedInPlaceOfItsFileIsNotQuoted", "config:TestAddressesAreShownWithoutWhoeverAsks"},
+	"a panic":                              {"consumer:TestAPanicAnywhereCostsNoEventAndNoProcess", "consumer:TestAPanicInTheFetchLoopEndsTheReplicaOnPurpose", "cmd/webhooks:TestAPanicInTheFetchLoopEndsTheService", "cmd/webhooks/internal/admin:TestARequestThatPanicsIsAnswered", "delivery/panics:TestAPanicTellsWhereAndNothingOfWhatWasInHand"},
 	"a secret that cannot be opened":       {"consumer:TestAnUnsealableSecretAlarmsAndWaitsAndIsNeverSentUnsigned", "config:TestWhatDoesNotOpenIsOurFault"},
 	"a secret that has expired":            {"delivery:TestNothingGoesOutUnsignedWhenEverySecretHasExpired", "delivery:TestRotationSignsWithWhatIsLive"},
 	"secrets rotated under load":           {"cmd/webhooks:TestAThousandRotationsUnderLoad"},

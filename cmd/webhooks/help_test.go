@@ -14,7 +14,13 @@ import (
 
 func newParser(t *testing.T) *kong.Kong {
 	t.Helper()
-	parser, err := kong.New(&commands{}, append(config.Options(noEnv), kong.Name("webhooks"), kong.Writers(io.Discard, io.Discard))...)
+	return newParserInto(t, &commands{})
+}
+
+// newParserInto reads command lines into c.
+func newParserInto(t *testing.T, c *commands) *kong.Kong {
+	t.Helper()
+	parser, err := kong.New(c, append(config.Options(noEnv), kong.Name("webhooks"), kong.Writers(io.Discard, io.Discard))...)
 	must(t, err)
 	return parser
 }

@@ -14,7 +14,7 @@ import (
 func misread(args []string, err error) error {
 	parse, is := errors.AsType[*kong.ParseError](err)
 	if !is || parse.Context == nil || parse.Context.Selected() == nil {
-		return usage{err}
+		return usage{withoutCredentials(args, err)}
 	}
 	command := parse.Context.Selected()
 	for i, arg := range args {
@@ -23,11 +23,11 @@ func misread(args []string, err error) error {
 		case !is || !takesValue(command, name):
 		case i == len(args)-1:
 			return usage{withHint(seeHelp(command), "%s needs a value", arg)}
-		case isNegative(args[i+1]):
+		case isNegative(args[i+1]) && !mayHoldCredential(name):
 			return usage{withHint("leave the minus away: "+arg+" "+args[i+1][1:]+counted(name), "%s %s: no value is negative", arg, args[i+1])}
 		}
 	}
-	return usage{err}
+	return usage{withoutCredentials(args, err)}
 }
 
 func isNegative(s string) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 const about = `Delivers survey responses from NATS JetStream to webhooks: signed, at least once, acknowledged only after a 2xx.
@@ -89,6 +90,12 @@ func (w *world) parser(code *int) (*kong.Kong, error) {
 type exited struct{}
 
 func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result exitCode) {
+	var unheard *panics.Guard
+	// The runtime would print what the panic says, and exit with what means bad usage here.
+	defer unheard.Catch(panics.PlaceRun, func(p *panics.Panic) {
+		result = w.fail(withHint("this is a mistake of the program's own: please report it with what follows", "%w", p))
+		fmt.Fprint(w.errw, p.Stack)
+	})
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(exited); !ok {
