@@ -32,8 +32,7 @@ import (
 // process.
 func TestTheEventStreamIsDeletedUnderTheService(t *testing.T) {
 	t.Parallel() // it mostly waits
-	var log lockedBuffer
-	v := open(t, t.TempDir(), zerolog.New(&log))
+	v := open(t, t.TempDir(), zerolog.Nop())
 	defer running(t, v)()
 	owner := &ownersServer{accepted: map[string]int{}}
 	receiver := httptest.NewServer(owner)
@@ -42,7 +41,15 @@ func TestTheEventStreamIsDeletedUnderTheService(t *testing.T) {
 	pub := events.NewPublisher(v.js, events.PublisherOptions{})
 	_, err := pub.Publish(t.Context(), event("s1", "before"))
 	must(t, err)
-	waitSettled(t, v)
+	within(t, func() string {
+		if err := v.isReady(); err != nil {
+			return "not ready: " + err.Error()
+		}
+		if !owner.has("before") {
+			return "nothing is delivered"
+		}
+		return ""
+	})
 
 	must(t, v.js.DeleteStream(t.Context(), "RESPONSES"))
 	within(t, func() string {
@@ -105,7 +112,11 @@ func TestAFullStoreKeepsEventsUntilThereIsRoom(t *testing.T) {
 	connect(t, v, "s1", "http://127.0.0.1:1999/", plantedSecret) // nobody listens there
 	_, err = v.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FILLER", Subjects: []string{"filler.*"}})
 	must(t, err)
-	for size := 4 << 20; size >= 128<<10; size /= 2 {
+	for range 2 { // what will be the only room
+		_, err = v.js.Publish(t.Context(), "filler.room", make([]byte, 150<<10))
+		must(t, err)
+	}
+	for size := 4 << 20; size >= 4<<10; size /= 2 {
 		for err = nil; err == nil; {
 			_, err = v.js.Publish(t.Context(), "filler.all", make([]byte, size))
 		}
@@ -115,13 +126,7 @@ func TestAFullStoreKeepsEventsUntilThereIsRoom(t *testing.T) {
 	}
 	filler, err := v.js.Stream(t.Context(), "FILLER")
 	must(t, err)
-	last := filler.CachedInfo().State.LastSeq
-	if info, err := filler.Info(t.Context()); err == nil {
-		last = info.State.LastSeq
-	}
-	for i := range uint64(2) {
-		must(t, filler.SecureDeleteMsg(t.Context(), last-i))
-	}
+	must(t, filler.Purge(t.Context(), jetstream.WithPurgeSubject("filler.room")))
 
 	pub := events.NewPublisher(v.js, events.PublisherOptions{})
 	fits := []byte(strings.Replace(string(event("s1", "kept")), `"response":{`, `"response":{"pad":"`+strings.Repeat("x", 200<<10)+`",`, 1))
@@ -187,6 +192,12 @@ func TestAURLThatTurnsPrivateBetweenTries(t *testing.T) {
 			if _, err := kv.Put(context.WithoutCancel(r.Context()), "s1", bad); err != nil {
 				t.Error(err)
 			}
+			within(t, func() string {
+				if _, _, err := v.store.Target(r.Context(), "s1"); err == nil {
+					return "the service does not see that the endpoint has turned private"
+				}
+				return ""
+			})
 			answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) } // tried again within seconds
 		})
 		answer(w, r)
