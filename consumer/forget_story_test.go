@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,35 @@ func TestForgetWhatIsInHand(t *testing.T) {
 		w.published[id].forgotten = true
 		stop()
 		must(t, <-written)
+	})
+}
+
+// TestForgetWhatAReplayHasInHand: it is sent again while it is erased, which the
+// receipt says, and does not come back from where the replay parks it.
+func TestForgetWhatAReplayHasInHand(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		flush := w.logged()
+		slow := w.endpoint("slow")
+		w.start()
+		w.advance(time.Second)
+		id := w.publishOf("slow", "person-replayed", person)
+		w.publishMany("slow", 5)
+		w.advance(5 * time.Second)
+		slow.follows(answer{status: 200, after: time.Minute})
+		w.replay(func(r *replay.Record) { r.End = w.seqOf(id) })
+		w.advance(2 * time.Second)
+		flush()
+		receipt := w.forget(forget.Options{Survey: "slow", Response: id, Wait: forget.DefaultWait})
+		if !slices.Equal(receipt.InHand, []uint64{w.seqOf(id)}) || receipt.EventStream.Erased != 1 || receipt.Lanes.Erased != 1 || len(receipt.Remains) > 0 {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		flush()
+		w.forget(forget.Options{Survey: "slow", Response: id}) // attempts that the log wrote after that
+		w.advance(10 * time.Minute)
+		if where := w.mentions(person); len(where) > 0 {
+			t.Errorf("the person is in %v", where)
+		}
+		w.published[id].forgotten = true
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // allowanceBytes is what a receiver may send for one attempt, everything included: 64 KiB of headers, as much of the
@@ -19,6 +20,8 @@ var errTooMuch = errors.New("the receiver sent far more than an answer may hold"
 type limited struct {
 	net.Conn
 
+	wrote atomic.Int64 // bytes
+
 	mu       sync.Mutex // guards the rest
 	left     int
 	attempts int // that are using it now
@@ -33,6 +36,13 @@ func (l *limited) Read(p []byte) (int, error) {
 		l.Close()
 		return 0, errTooMuch
 	}
+	return n, err
+}
+
+// Write counts.
+func (l *limited) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	l.wrote.Add(int64(n))
 	return n, err
 }
 

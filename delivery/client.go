@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -15,14 +16,19 @@ import (
 
 // Client makes attempts. It is safe for concurrent use, and one is enough for a process: it keeps the connections.
 type Client struct {
-	transport *http.Transport
+	pool      *pool
+	transport *http.Transport // for HTTP/2
+	http2     spokenHTTP2
+	tls       *tls.Config
 	guard     *guard      // nobody asks it where Options.DialContext replaces dialling
 	dialer    *net.Dialer // asks the guard; idle where Options.DialContext replaces it
+	dial      dialFunc
 	timeout   time.Duration
-	windows   sync.Pool // of *[windowBytes]byte: the start of a body, while it is looked at
+	agent     string
 
-	// Header values that every request shares; a request's header is only read.
-	contentType, userAgent, isTest []string
+	requests sync.Pool // of *[]byte: a request as it is written
+	readers  sync.Pool // of *bufio.Reader: for a connection in use
+	windows  sync.Pool // of *[windowBytes]byte: the start of a body, while it is looked at
 }
 
 // NewClient builds a client. It opens nothing yet.
@@ -36,49 +42,68 @@ func NewClient(o Options) (*Client, error) {
 	}
 	g := newGuard(o.Rules, o.Own)
 	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: g.control}
-	return &Client{
-		transport:   newTransport(o, d),
-		guard:       g,
-		dialer:      d,
-		timeout:     o.timeout(),
-		windows:     sync.Pool{New: func() any { return new([windowBytes]byte) }},
-		contentType: []string{contentType},
-		userAgent:   []string{agent},
-		isTest:      []string{"true"},
-	}, nil
+	c := &Client{
+		pool:    newPool(o.maxIdle(), o.maxIdlePerHost()),
+		tls:     newTLSConfig(o),
+		guard:   g,
+		dialer:  d,
+		dial:    d.DialContext,
+		timeout: o.timeout(),
+		agent:   agent,
+
+		requests: sync.Pool{New: func() any { return new([]byte) }},
+		readers:  sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBytes) }},
+		windows:  sync.Pool{New: func() any { return new([windowBytes]byte) }},
+	}
+	if o.DialContext != nil {
+		c.dial = o.DialContext
+	}
+	c.transport = newTransport(o, c)
+	return c, nil
 }
 
 // Close releases the kept connections. Attempts still running end by themselves and keep none.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.pool.close()
+	c.transport.CloseIdleConnections()
+}
 
 // SetOwn replaces the listeners that Options.Own names: those of NATS move while the process runs. Kept connections are
 // dropped, for they were judged by the list of before.
 func (c *Client) SetOwn(own []netip.AddrPort) {
 	own = slices.Clone(own)
 	c.guard.own.Store(&own)
+	c.hangUp()
+}
+
+// hangUp drops every connection that is kept, and those in use when their attempts are over.
+func (c *Client) hangUp() {
+	c.pool.outdate()
 	c.transport.CloseIdleConnections()
+}
+
+func newTLSConfig(o Options) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024),
+		NextProtos: []string{"h2", "http/1.1"},
+	}
 }
 
 // newTransport is used by RoundTrip alone: no http.Client stands in between, so nothing follows a redirect, keeps a
 // cookie or sets a second timer.
-func newTransport(o Options, d *net.Dialer) *http.Transport {
-	dial := d.DialContext
-	if o.DialContext != nil {
-		dial = o.DialContext
-	}
+func newTransport(o Options, c *Client) *http.Transport {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
+	protocols.SetHTTP1(true) // a host may have stopped speaking HTTP/2
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy
-		DialContext:            traceDial(dial),
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(1024)},
-		TLSHandshakeTimeout:    o.timeout(), // a handshake goes on without its attempt, for the next one to use
+		DialContext:            c.dialTCP,
+		DialTLSContext:         c.dialForTransport,
 		MaxIdleConns:           o.maxIdle(),
 		MaxIdleConnsPerHost:    o.maxIdlePerHost(),
-		IdleConnTimeout:        60 * time.Second,
+		IdleConnTimeout:        idleTime,
 		DisableCompression:     true, // a bomb stays as small as it was sent
-		MaxResponseHeaderBytes: 64 << 10,
+		MaxResponseHeaderBytes: headBytes,
 		Protocols:              protocols,
 		HTTP2: &http.HTTP2Config{
 			// A dead HTTP/2 connection swallows every attempt to its host, each for its whole time; it is found out

@@ -12,6 +12,19 @@
 // the Standard Webhooks set. While a secret is being rotated, X-Popsee-Signature is made with the newest live one alone
 // and webhook-signature holds one value for each that is live.
 //
+// # The way out
+//
+//	Send ─► route known to speak HTTP/2? ── yes ─► http.Transport, one connection for many attempts
+//	                │ no
+//	                ▼
+//	        a kept connection, or dial ─► guard ─► TLS ── agreed on h2 ─► http.Transport goes on with it
+//	                │ HTTP/1.1
+//	                ▼
+//	        write the request ─► read the answer ─► keep the connection
+//
+// Over HTTP/1.1 whoever makes the attempt does all of it: no other goroutine sees the request. A connection serves one
+// attempt at a time, and is used again only when its answer was read to the end and nothing has come on it since.
+//
 // # Time
 //
 // An attempt has five seconds for everything: DNS, connect, TLS, headers and body. The status alone decides. A 2xx

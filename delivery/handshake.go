@@ -3,8 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
-	"net/http/httptrace"
-	"net/url"
 	"time"
 )
 
@@ -30,12 +28,12 @@ func (c *Client) Handshake(ctx context.Context, endpoint string, rules Rules) (H
 	if err != nil {
 		return Handshake{}, err
 	}
-	h := Handshake{Host: hostPort(u)}
+	r := routeOf(u)
+	h := Handshake{Host: r.address}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
 	defer cancel()
-	var t trace
-	ctx = &traced{httptrace.WithClientTrace(ctx, t.arm(time.Now())), &t}
-	if err := h.shake(ctx, c, u, &t); err != nil {
+	t := trace{started: time.Now()}
+	if err := h.shake(&traced{ctx, &t}, c, r); err != nil {
 		_, h.Reason = judgeError(err, context.Cause(ctx), t.stage())
 		h.Detail = explain(err, context.Cause(ctx), h.Reason, c.timeout)
 	}
@@ -43,26 +41,16 @@ func (c *Client) Handshake(ctx context.Context, endpoint string, rules Rules) (H
 	return h, nil
 }
 
-func (h *Handshake) shake(ctx context.Context, c *Client, u *url.URL, t *trace) error {
-	conn, err := c.transport.DialContext(ctx, "tcp", h.Host)
+func (h *Handshake) shake(ctx context.Context, c *Client, r route) error {
+	conn, err := c.dialRoute(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	h.Address = conn.RemoteAddr().String()
-	if u.Scheme != "https" {
-		return nil
+	if secure, ok := conn.(*tls.Conn); ok {
+		h.read(secure.ConnectionState())
 	}
-	cfg := c.transport.TLSClientConfig.Clone()
-	cfg.ServerName, cfg.NextProtos = u.Hostname(), []string{"h2", "http/1.1"}
-	secure := tls.Client(conn, cfg)
-	t.onTLSStart()
-	err = secure.HandshakeContext(ctx)
-	t.onTLSDone(tls.ConnectionState{}, err)
-	if err != nil {
-		return err
-	}
-	h.read(secure.ConnectionState())
 	return nil
 }
 

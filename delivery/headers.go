@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -28,21 +27,26 @@ const (
 
 const contentType = "application/json"
 
-// maxHeaders is how many of the values above can differ from one attempt to the next.
-const maxHeaders = 10
+// maxHeaders is how many values can differ from one attempt to the next.
+const maxHeaders = 11
 
-// headers builds the header of one request. All values that differ lie in one array, and the rest are shared.
+// field is one header field.
+type field struct{ name, value string }
+
+// headers are the fields that differ from one attempt to the next. What every attempt of a target has in common is
+// ready-made: see [Target] and [Client].
 type headers struct {
-	header http.Header
-	values [maxHeaders]string
+	fields [maxHeaders]field
 	used   int
 }
 
 func (h *headers) set(name, value string) {
-	h.values[h.used] = value
-	h.header[name] = h.values[h.used : h.used+1 : h.used+1]
+	h.fields[h.used] = field{name, value}
 	h.used++
 }
+
+// all gives the fields set so far.
+func (h *headers) all() []field { return h.fields[:h.used] }
 
 // signatures are kept apart for redaction: a receiver may well print what it got.
 type signatures struct {
@@ -63,14 +67,7 @@ func (s signatures) hidden(to []string) []string {
 
 // build fills in everything the receiver is promised. Without any signer the request goes out unsigned; the caller has
 // seen to it that an endpoint with secrets has a live one.
-func (h *headers) build(c *Client, t *Target, e *events.Event, m Meta, now time.Time) signatures {
-	extra := t.private.extra
-	h.header = make(http.Header, maxHeaders+2+len(extra))
-	for i := range extra {
-		h.header[extra[i].name] = extra[i].values
-	}
-	h.header[headerContentType] = c.contentType
-	h.header[headerUserAgent] = c.userAgent
+func (h *headers) build(t *Target, e *events.Event, m Meta, now time.Time) signatures {
 	h.set(HeaderEvent, e.Kind)
 	h.set(HeaderDelivery, e.ID)
 	h.set(HeaderAttempt, strconv.Itoa(max(m.Number, 1)))
@@ -78,7 +75,7 @@ func (h *headers) build(c *Client, t *Target, e *events.Event, m Meta, now time.
 		h.set(HeaderReplay, m.Replay)
 	}
 	if m.Test {
-		h.header[HeaderTest] = c.isTest
+		h.set(HeaderTest, "true")
 	}
 	if e.Traceparent != "" {
 		h.set(HeaderTraceparent, e.Traceparent)

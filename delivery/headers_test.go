@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"bufio"
+	"bytes"
 	"maps"
 	"net/http"
 	"strings"
@@ -21,9 +23,58 @@ func buildHeaderOf(t testing.TB, target *Target, m Meta, now time.Time, tracepar
 	t.Helper()
 	e := testEvent()
 	e.Traceparent, e.Tracestate = traceparent, tracestate
-	var h headers
-	h.build(mustClient(t, Options{Version: "1.2.3"}), target, &e, m, now)
-	return h.header
+	c := &call{client: mustClient(t, Options{Version: "1.2.3"}), target: target, event: e}
+	c.headers.build(target, &e, m, now)
+	h := c.header()
+	written := writtenHeader(t, c)
+	delete(written, "Host")
+	delete(written, "Content-Length")
+	if diff := cmp.Diff(h, written); diff != "" {
+		t.Errorf("over HTTP/2 and over HTTP/1.1 (-2 +1):\n%s", diff)
+	}
+	return h
+}
+
+// writtenHeader reads back what is written over HTTP/1.1, names as they are spelled.
+func writtenHeader(t testing.TB, c *call) http.Header {
+	t.Helper()
+	head, ok := strings.CutSuffix(string(c.appendHead(nil)), "\r\n\r\n")
+	if !ok {
+		t.Fatal("the head does not end in an empty line")
+	}
+	h := http.Header{}
+	for _, line := range strings.Split(head, "\r\n")[1:] {
+		name, value, _ := strings.Cut(line, ": ")
+		h[name] = append(h[name], value)
+	}
+	return h
+}
+
+// What is written by hand is what net/http writes.
+func TestTheHeadIsWhatNetHTTPWrites(t *testing.T) {
+	for _, url := range []string{
+		"https://example.com", "https://example.com/", "https://example.com:8443/a%2Fb?x=1&y=%20", "http://127.0.0.1:8080/é?q=ü", "https://example.com?",
+		"https://[2606:4700:4700::1111]:8443/x", "https://bücher.example/", "https://example.com./a//b", "https://EXAMPLE.com:443/",
+	} {
+		target := mustTarget(t, TargetSpec{URL: url, Headers: map[string]string{"x-b": "1", "authorization": "Bearer x"}})
+		c := &call{client: mustClient(t, Options{}), target: target, event: testEvent()}
+		c.headers.build(target, &c.event, Meta{Number: 1}, time.Unix(vectorAtUnix, 0))
+		var theirs bytes.Buffer
+		if err := c.request(t.Context()).Write(&theirs); err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(theirs.String(), "\r\n")
+		if got, _, _ := strings.Cut(string(c.appendHead(nil)), "\r\n"); got != first {
+			t.Errorf("%s: got %q, want %q", url, got, first)
+		}
+		want, err := http.ReadRequest(bufio.NewReader(&theirs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := writtenHeader(t, c)["Host"]; !cmp.Equal(got, []string{want.Host}) {
+			t.Errorf("%s: got host %q, want %q", url, got, want.Host)
+		}
+	}
 }
 
 // The names are compared as they are spelled on the wire, and nothing else may be there.

@@ -18,7 +18,7 @@ func TestHostileHTTP2Receivers(t *testing.T) {
 				cert := ca.Issue(t, "receiver.example", hostiletest.LongLeft)
 				serve := hostiletest.SpeaksHTTP2(cert, v.Settings, v.Then)
 				client, target := piped(t, "https://receiver.example/", serve)
-				client.transport.TLSClientConfig.RootCAs = ca.Pool
+				client.tls.RootCAs = ca.Pool
 				a := send(t, client, target)
 				wantEndOf(t, a, hostiletest.Receiver{Verdict: v.Verdict, Reasons: v.Reasons})
 				if a.Took > v.Most {

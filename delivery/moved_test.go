@@ -63,7 +63,7 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 				if !a.Phases.Reused {
 					t.Fatal("a new connection was made to where the name no longer leads")
 				}
-				client.transport.CloseIdleConnections()
+				client.hangUp()
 				a = send(t, client, target)
 			}
 			wantEnd(t, a, Again, ReasonBlocked)

@@ -140,7 +140,7 @@ func unchecked(t *testing.T, raw string) *Target {
 	if err != nil {
 		u = &url.URL{}
 	}
-	target.url = u
+	target.lead(u)
 	return target
 }
 
@@ -168,13 +168,14 @@ func wantUndialled(t *testing.T, unchecked *Target, dns *net.Resolver) {
 	trap.Untouched(t)
 }
 
-// undialled lists the refused URLs that nothing dials, even with the guard open: Go cannot read them, or knows no such
-// protocol, host, name or port.
+// undialled lists the refused URLs that nothing dials, even with the guard open: Go cannot read them, or they name no
+// protocol, host, name or port as the rules leave it.
 var undialled = []string{
 	"nothing", "no scheme", "scheme-relative", "file", "gopher", "ftp", "unix", "data", "javascript", "opaque", "no host",
 	"a backslash host", "CR LF", "CR LF in the host", "a tab", "a leading blank", "NUL", "port 65536", "port -1", "a port that is text",
-	"0", "127.1", "an address as one number", "an address in octal", "five numbers", "loopback, dot", "an empty label", "dots alone",
+	"0", "127.1", "an address as one number", "an address in octal", "five numbers", "an empty label", "dots alone",
 	"a percent-encoded host", "a label of 64", "a host of 254", "a broken bracket", "a host with a comma",
+	"a port without host",
 }
 
 // What the rules refuse the guard refuses too, if ever a URL came past them, with every name leading to loopback; and

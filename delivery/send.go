@@ -1,11 +1,11 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
+	"os"
 	"time"
 
 	"github.com/popsee/webhooks/events"
@@ -23,7 +23,7 @@ const drainBytes = 64 << 10
 func (c *Client) Send(ctx context.Context, t *Target, e events.Event, m Meta) Attempt {
 	call := &call{client: c, target: t, event: e}
 	call.attempt = Attempt{
-		Survey: t.survey, EventID: e.ID, Host: t.host, Revision: t.revision,
+		Survey: t.survey, EventID: e.ID, Host: t.route.address, Revision: t.revision,
 		Number: max(m.Number, 1), Replay: m.Replay, Test: m.Test, Started: time.Now(),
 	}
 	call.run(ctx, m)
@@ -32,42 +32,63 @@ func (c *Client) Send(ctx context.Context, t *Target, e events.Event, m Meta) At
 }
 
 // call is what one attempt needs, in one allocation. It is not pooled: net/http may still be writing the request, and
-// its dials still be calling the trace, when RoundTrip has returned.
+// dials still be calling the trace, when the attempt is over.
 type call struct {
-	client  *Client
-	target  *Target
-	event   events.Event
-	attempt Attempt
-	headers headers
-	signed  signatures
-	trace   trace
-	traced  traced
+	client   *Client
+	target   *Target
+	event    events.Event
+	attempt  Attempt
+	deadline time.Time
+	headers  headers
+	signed   signatures
+	trace    trace
 }
 
 func (c *call) run(ctx context.Context, m Meta) {
-	if !c.sendable() {
+	if !c.sendable(m) {
 		return
 	}
-	c.signed = c.headers.build(c.client, c.target, &c.event, m, c.attempt.Started)
-	ctx, cancel := context.WithTimeoutCause(ctx, c.client.timeout, errTimeout)
-	defer cancel()
-	c.traced = traced{httptrace.WithClientTrace(ctx, c.trace.arm(c.attempt.Started)), &c.trace}
-	response, err := c.client.transport.RoundTrip(c.request(&c.traced))
-	if err != nil {
-		c.failed(err, context.Cause(ctx))
-	} else {
-		c.answered(response)
+	c.trace.started = c.attempt.Started
+	c.deadline = c.attempt.Started.Add(c.client.timeout)
+	c.signed = c.headers.build(c.target, &c.event, m, c.attempt.Started)
+	if err := c.post(ctx); err != nil {
+		c.failed(err, c.cause(ctx, err))
 	}
 	c.trace.use(nil)
 	c.attempt.Phases = c.trace.phases()
 }
 
+// post goes the way that the host is known to speak.
+func (c *call) post(ctx context.Context) error {
+	if c.client.http2.at(c.target.route) {
+		return c.postHTTP2(ctx)
+	}
+	err := c.postHTTP1(ctx)
+	if errors.Is(err, errSpeaksHTTP2) {
+		return c.postHTTP2(ctx)
+	}
+	return err
+}
+
+// cause is why an attempt that failed had to end, or nil when it ended by itself.
+func (c *call) cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(c.deadline) {
+		return errTimeout
+	}
+	return nil
+}
+
 // sendable ends the attempt before it begins where there is nothing that could be sent.
-func (c *call) sendable() bool {
+func (c *call) sendable(m Meta) bool {
 	a := &c.attempt
 	switch {
 	case !headerSafe(c.event.ID) || !headerSafe(c.event.Kind):
 		a.Verdict, a.Reason, a.Detail = Dead, ReasonEvent, "the event's id or kind cannot be sent in a header"
+	case !headerValue(m.Replay) || !headerValue(c.event.Traceparent) || !headerValue(c.event.Tracestate):
+		a.Verdict, a.Reason, a.Detail = Dead, ReasonEvent, "the replay's id or the event's trace cannot be sent in a header"
 	case !c.target.signable(a.Started):
 		// Going on unsigned would teach the receiver to take anything.
 		a.Verdict, a.Reason, a.Detail = Again, ReasonSecret, "every secret of this endpoint has expired"
@@ -77,7 +98,9 @@ func (c *call) sendable() bool {
 	return false
 }
 
-func headerSafe(s string) bool { return s != "" && httpguts.ValidHeaderFieldValue(s) }
+func headerSafe(s string) bool { return s != "" && headerValue(s) }
+
+func headerValue(s string) bool { return httpguts.ValidHeaderFieldValue(s) }
 
 // signable reports whether an endpoint with secrets still has a live one. One without secrets is sent to unsigned.
 func (t *Target) signable(now time.Time) bool {
@@ -89,63 +112,65 @@ func (t *Target) signable(now time.Time) bool {
 	return len(t.signers) == 0
 }
 
-// request is put together by hand: http.NewRequest would parse the URL again for every attempt.
-func (c *call) request(ctx context.Context) *http.Request {
-	r := http.Request{
-		Method: http.MethodPost, URL: c.target.url, Host: c.target.url.Host, Header: c.headers.header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		ContentLength: int64(len(c.event.Body)), Body: http.NoBody,
-	}
-	if len(c.event.Body) > 0 {
-		r.Body, _ = c.body()
-		r.GetBody = c.body
-	}
-	return r.WithContext(ctx)
-}
-
-// body must be a NopCloser around a bytes.Reader: any other type makes net/http send the headers in a packet of their
-// own, in case reading the body blocks.
-func (c *call) body() (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(c.event.Body)), nil
-}
-
 func (c *call) failed(err, cause error) {
 	a := &c.attempt
 	a.Verdict, a.Reason = judgeError(err, cause, c.trace.stage())
 	a.Detail = c.printable([]byte(explain(err, cause, a.Reason, c.client.timeout)), detailBytes)
 }
 
-// answered judges by the status alone, then reads the body for what it may show and to keep the connection. A body
-// that stalls or breaks changes nothing: after a 2xx the event is delivered, and after anything else it is not.
-func (c *call) answered(r *http.Response) {
+// answered judges by the status alone, then reads the body for what it may show and to keep the connection: it says
+// whether the body came to its end. A body that stalls or breaks changes nothing: after a 2xx the event is delivered, and
+// after anything else it is not.
+func (c *call) answered(r *http.Response) (ended bool) {
 	a := &c.attempt
 	a.Status = r.StatusCode
 	a.Verdict, a.Reason = Classify(r.StatusCode)
 	a.After = retryAfter(r.StatusCode, r.Header.Get("Retry-After"), time.Now())
-	defer r.Body.Close()
 	if r.StatusCode == http.StatusSwitchingProtocols {
-		return // its body is the bare connection, which has no end
+		return false // its body is the bare connection, which has no end
 	}
 	window := c.client.windows.Get().(*[windowBytes]byte)
 	defer c.client.windows.Put(window)
-	n, err := io.ReadFull(r.Body, window[:])
+	body := &bounded{body: r.Body}
+	n := body.fill(window[:])
 	a.Snippet = c.printable(window[:n], snippetBytes)
-	if err == nil && r.ContentLength <= drainBytes {
-		drain(r.Body, window, drainBytes-n)
+	if r.ContentLength <= drainBytes {
+		body.drain(window)
+	}
+	return body.ended
+}
+
+// bounded reads a body as far as it is worth it.
+type bounded struct {
+	body  io.Reader
+	read  int
+	ended bool // the body's end was read
+	broke bool // it ended, but not where it should
+}
+
+// fill reads as much as there is room for.
+func (b *bounded) fill(window []byte) int {
+	n := 0
+	for n < len(window) && !b.ended && !b.broke {
+		n += b.next(window[n:])
+	}
+	return n
+}
+
+// drain reads the rest into a buffer nobody looks at again, and gives up past drainBytes.
+func (b *bounded) drain(buffer *[windowBytes]byte) {
+	for !b.ended && !b.broke && b.read <= drainBytes {
+		// At exactly the limit the end may come next, and only reading it lets the connection be kept.
+		b.next(buffer[:min(drainBytes-b.read+1, windowBytes)])
 	}
 }
 
-// drain reads the rest of a body, up to a limit, into a buffer nobody looks at again.
-func drain(body io.Reader, buffer *[windowBytes]byte, limit int) {
-	for limit > 0 {
-		n, err := body.Read(buffer[:min(limit, windowBytes)])
-		if err != nil {
-			return
-		}
-		limit -= n
-	}
-	// At exactly the limit the end may come next, and only reading it lets the connection be kept.
-	_, _ = body.Read(buffer[:1])
+func (b *bounded) next(into []byte) int {
+	n, err := b.body.Read(into)
+	b.read += n
+	b.ended = err == io.EOF
+	b.broke = err != nil && !b.ended
+	return n
 }
 
 func (c *call) printable(text []byte, limit int) string {

@@ -133,7 +133,7 @@ func TestSendRefusesWhatTLSCannotProve(t *testing.T) {
 		client, target := secure(t, handler, func(s *httptest.Server) {
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1", time.Now().Add(-time.Hour))}}
 		})
-		client.transport.TLSClientConfig.RootCAs = ca.Pool
+		client.tls.RootCAs = ca.Pool
 		wantEnd(t, send(t, client, target), Again, ReasonTLS)
 	})
 	t.Run("TLS 1.1", func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestSendRefusesWhatTLSCannotProve(t *testing.T) {
 func redirectDial(t testing.TB, c *Client, target *Target) *Client {
 	t.Helper()
 	var d net.Dialer
-	return mustClient(t, Options{RootCAs: c.transport.TLSClientConfig.RootCAs, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	return mustClient(t, Options{RootCAs: c.tls.RootCAs, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return d.DialContext(ctx, network, target.Host())
 	}})
 }

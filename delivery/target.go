@@ -2,9 +2,9 @@ package delivery
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,13 +31,14 @@ type Target struct {
 	survey   events.Survey
 	revision uint64
 	url      *url.URL // shared by every request; nobody writes to it
-	host     string   // host:port
+	route    route
 	signers  []signer
 	private  *private // behind a pointer, so that fmt prints an address where it passes Format by
 }
 
 type private struct {
-	extra []extraHeader
+	extra []field  // sorted by name
+	head  []byte   // the start of every HTTP/1.1 request: its first line, Host, and what else every one has in common
 	hide  []string // what the receiver must not be quoted with
 }
 
@@ -45,11 +46,6 @@ type signer struct {
 	popsee   *key
 	standard *key // the same as popsee unless the secret is a whsec_ one
 	expires  time.Time
-}
-
-type extraHeader struct {
-	name   string
-	values []string // one; ready for a request's header, which only reads it
 }
 
 // NewTarget checks an endpoint's settings and compiles them.
@@ -61,7 +57,7 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 	if err := CheckHeaders(s.Headers); err != nil {
 		return nil, err
 	}
-	t := &Target{survey: s.Survey, revision: s.Revision, url: u, host: hostPort(u), private: &private{hide: hidden(u, s)}}
+	t := &Target{survey: s.Survey, revision: s.Revision, private: &private{hide: hidden(u, s)}}
 	for i, spec := range s.Secrets {
 		if spec.Secret.IsZero() {
 			return nil, fmt.Errorf("secret %d: %w: it is empty", i+1, ErrSecret)
@@ -69,9 +65,17 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 		t.signers = append(t.signers, newSigner(spec))
 	}
 	for name, value := range s.Headers {
-		t.private.extra = append(t.private.extra, extraHeader{name: http.CanonicalHeaderKey(name), values: []string{value}})
+		t.private.extra = append(t.private.extra, field{http.CanonicalHeaderKey(name), value})
 	}
+	slices.SortFunc(t.private.extra, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	t.lead(u)
 	return t, nil
+}
+
+// lead is the last step: everything else of the target is there.
+func (t *Target) lead(to *url.URL) {
+	t.url, t.route = to, routeOf(to)
+	t.private.head = headFor(to, t.private.extra)
 }
 
 func newSigner(s SecretSpec) signer {
@@ -87,7 +91,7 @@ func newSigner(s SecretSpec) signer {
 func (s *signer) live(now time.Time) bool { return s.expires.IsZero() || now.Before(s.expires) }
 
 // Host gives host:port: what attempts are counted by, and the only part of the URL that is logged.
-func (t *Target) Host() string { return t.host }
+func (t *Target) Host() string { return t.route.address }
 
 // Survey gives the survey whose endpoint this is.
 func (t *Target) Survey() events.Survey { return t.survey }
@@ -96,16 +100,4 @@ func (t *Target) Survey() events.Survey { return t.survey }
 func (t *Target) Revision() uint64 { return t.revision }
 
 // Format prints the host alone, whatever the verb.
-func (t *Target) Format(f fmt.State, _ rune) { fmt.Fprint(f, "target("+t.host+")") }
-
-// hostPort spells the port out, so that one host is counted once whether its URLs say :443 or not.
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "443"
-		if u.Scheme == "http" {
-			port = "80"
-		}
-	}
-	return net.JoinHostPort(strings.TrimSuffix(u.Hostname(), "."), port)
-}
+func (t *Target) Format(f fmt.State, _ rune) { fmt.Fprint(f, "target("+t.route.address+")") }

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
@@ -22,18 +21,16 @@ type trace struct {
 	tlsStart, tlsDone         atomic.Int64
 	firstByte                 atomic.Int64
 	gotConn, reused           atomic.Bool
-	conn                      atomic.Pointer[limited] // that the attempt is using; nil when it is over
+	conn                      atomic.Pointer[limited]  // that the attempt is using; nil when it is over
+	found                     atomic.Pointer[tls.Conn] // that speaks HTTP/2, for net/http to go on with; whoever takes it out owns it
 }
 
-// arm sets the hooks every attempt needs. Got1xxResponse stays unset on purpose: with it, net/http no longer counts
+// arm sets the hooks every attempt over net/http needs. Got1xxResponse stays unset on purpose: with it, net/http no longer counts
 // interim answers against the limit on header bytes, and a receiver could send them for ever.
-func (t *trace) arm(now time.Time) *httptrace.ClientTrace {
-	t.started = now
+func (t *trace) arm() *httptrace.ClientTrace {
 	t.hooks = httptrace.ClientTrace{
 		GotConn:              t.onConn,
 		GotFirstResponseByte: t.onFirstByte,
-		TLSHandshakeStart:    t.onTLSStart,
-		TLSHandshakeDone:     t.onTLSDone,
 	}
 	return &t.hooks
 }
@@ -54,28 +51,6 @@ func (c *traced) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
-
-// traceDial sets the hooks that only a dial needs, when there is one: on a kept connection they would be half of what
-// tracing costs.
-func traceDial(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if t, ok := ctx.Value(traceKey{}).(*trace); ok {
-			ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-				DNSStart:     t.onDNSStart,
-				DNSDone:      t.onDNSDone,
-				ConnectStart: t.onConnectStart,
-				ConnectDone:  t.onConnectDone,
-			})
-		}
-		c, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return newLimited(c), nil
-	}
-}
-
 // use tells the connection of the attempt that it is used, and the one of before, if there was one, that it is not.
 func (t *trace) use(c *limited) {
 	if c != nil {
@@ -90,11 +65,14 @@ func (t *trace) since() int64 { return max(int64(time.Since(t.started)), 1) }
 
 func (t *trace) first(at *atomic.Int64) { at.CompareAndSwap(0, t.since()) }
 
-func (t *trace) onConn(i httptrace.GotConnInfo) {
-	t.reused.Store(i.Reused)
+func (t *trace) onConn(i httptrace.GotConnInfo) { t.connected(limitedOf(i.Conn), i.Reused) }
+
+func (t *trace) connected(c *limited, reused bool) {
+	t.reused.Store(reused)
 	t.gotConn.Store(true)
-	t.use(limitedOf(i.Conn))
+	t.use(c)
 }
+
 func (t *trace) onFirstByte()                         { t.first(&t.firstByte) }
 func (t *trace) onDNSStart(httptrace.DNSStartInfo)    { t.first(&t.dnsStart) }
 func (t *trace) onConnectStart(string, string)        { t.first(&t.connectStart) }

@@ -2,10 +2,14 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -14,7 +18,8 @@ import (
 
 type auditCommand struct {
 	connection `embed:""`
-	span       `embed:""`
+	Since      point    `name:"since" placeholder:"PLACE" help:"From where on: a time, a duration ago such as 2h, or a sequence of the event stream (default: the first event that stands in it)."`
+	Until      point    `name:"until" placeholder:"PLACE" help:"Up to where: what was published before a time, or a sequence, itself included (default: the last)."`
 	Survey     noSurvey `name:"survey" hidden:""` // people look for it
 	JSON       bool     `name:"json" help:"Print JSON."`
 }
@@ -34,22 +39,19 @@ var errUnproven = errors.New("not every event is accounted for")
 
 // Run accounts for every event of a stretch of the event stream.
 func (c *auditCommand) Run(w *world) error {
-	if err := c.check(); err != nil {
-		return err
-	}
 	s, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	from, to, err := c.sequences(w.ctx, s.js, s.names.Stream())
+	from, to, err := c.bounds(w, s)
 	if err != nil {
 		return err
 	}
 	bars := &phases{w: w}
 	r, err := audit.Run(w.ctx, s.js, s.names, audit.Options{From: from, To: to, Progress: bars.step})
 	bars.end()
-	if errors.Is(err, audit.ErrEmpty) && !c.Since.given() && !c.Until.given() {
+	if errors.Is(err, audit.ErrEmpty) && c.Since.isZero() && c.Until.isZero() {
 		return withHint("what has left it can be audited all the same: webhooks audit --since 1", "nothing stands in the event stream %s", s.names.Stream())
 	}
 	if err != nil {
@@ -64,6 +66,25 @@ func (c *auditCommand) Run(w *world) error {
 		return errUnproven
 	}
 	return err
+}
+
+// bounds are the sequences to be audited, both included; 0 where none was given.
+func (c *auditCommand) bounds(w *world, s *session) (from, to uint64, err error) {
+	stream, err := asked(w.ctx, func(ctx context.Context) (jetstream.Stream, error) { return s.js.Stream(ctx, s.names.Stream()) })
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at stream %s: %w", s.names.Stream(), err)
+	}
+	state := stream.CachedInfo().State
+	if err := meant(c.Since, c.Until, state.LastSeq, time.Now(), "an audit accounts for what was published"); err != nil {
+		return 0, 0, err
+	}
+	if from, to, err = s.sequences(w, c.Since, c.Until, 0, state.LastSeq); err != nil {
+		return 0, 0, err
+	}
+	if !c.Since.isZero() && from > state.LastSeq || !c.Until.isZero() && to < max(from, 1) {
+		return 0, 0, usage{withHint("webhooks status shows what there is; give an earlier --since, or a later --until", "nothing was published there")}
+	}
+	return from, to, nil
 }
 
 // phases shows how far each part of long work is, one bar after the other.

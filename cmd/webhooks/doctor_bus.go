@@ -30,30 +30,34 @@ const (
 )
 
 func (d *doctor) checkConnection(ctx context.Context) ([]finding, error) {
-	var found []finding
-	version := d.nc.ConnectedServerVersion()
-	where := d.nc.ConnectedUrlRedacted()
-	switch {
-	case !atLeast(version, oldestNATS):
-		found = append(found, fail("connection", "upgrade NATS to "+wantedNATS+" or later", "%s runs NATS %s, which cannot store many events at once; the service needs %s", where, version, oldestNATS))
-	case !atLeast(version, wantedNATS):
-		found = append(found, warn("connection", "upgrade NATS to "+wantedNATS+" or later", "%s runs NATS %s: after an alarm the live consumer cannot be reset, and is made anew", where, version))
-	default:
-		found = append(found, ok("connection", "%s, NATS %s%s", where, version, clusterOf(d.nc.ConnectedClusterName())))
-	}
+	found := []finding{natsVersion(d.nc.ConnectedUrlRedacted(), d.nc.ConnectedServerVersion(), d.nc.ConnectedClusterName())}
 	rtt, err := d.roundTrip(ctx)
 	if err != nil {
 		return found, err
 	}
-	if rtt > slowRTT {
-		found = append(found, warn("round trip", "run the service near its NATS: each event takes two round trips at least", "%s", rtt.Round(time.Millisecond)))
-	} else {
-		found = append(found, ok("round trip", "%s", rtt.Round(10*time.Microsecond)))
-	}
-	return append(found, d.transport()), nil
+	return append(found, roundTripTook(rtt), d.transport()), nil
 }
 
-// roundTrip is the median of a few.
+// natsVersion judges what NATS can do.
+func natsVersion(where, version, cluster string) finding {
+	switch {
+	case !atLeast(version, oldestNATS):
+		return fail("connection", "upgrade NATS to "+wantedNATS+" or later", "%s runs NATS %s, which cannot store many events at once; the service needs %s", where, version, oldestNATS)
+	case !atLeast(version, wantedNATS):
+		return warn("connection", "upgrade NATS to "+wantedNATS+" or later", "%s runs NATS %s: after an alarm the live consumer cannot be reset, and is made anew", where, version)
+	default:
+		return ok("connection", "%s, NATS %s%s", where, version, clusterOf(cluster))
+	}
+}
+
+func roundTripTook(rtt time.Duration) finding {
+	if rtt > slowRTT {
+		return warn("round trip", "run the service near its NATS: each event takes two round trips at least", "%s", rtt.Round(time.Millisecond))
+	}
+	return ok("round trip", "%s", rtt.Round(10*time.Microsecond))
+}
+
+// roundTrip is the fastest of a few.
 func (d *doctor) roundTrip(ctx context.Context) (time.Duration, error) {
 	var best time.Duration
 	for range 3 {
@@ -76,7 +80,12 @@ func (d *doctor) transport() finding {
 		}
 		return certificate("NATS TLS", fmt.Sprintf("encrypted; the server's certificate is good until %s", shortTime(until)), until)
 	}
-	if u, err := url.Parse(d.nc.ConnectedUrl()); err == nil && isLoopback(u.Hostname()) {
+	return unencrypted(d.nc.ConnectedUrl())
+}
+
+// unencrypted judges a connection without TLS by where it goes.
+func unencrypted(server string) finding {
+	if u, err := url.Parse(server); err == nil && isLoopback(u.Hostname()) {
 		return ok("NATS TLS", "none, and none is needed on this machine")
 	}
 	return warn("NATS TLS", "give NATS a certificate, and tls:// in --nats-url", "the connection is not encrypted: events, which hold what people answered, cross the network in the open")
@@ -131,12 +140,16 @@ func (d *doctor) checkJetStream(ctx context.Context) ([]finding, error) {
 	default:
 		found = append(found, filled("store", used, limit, "raise the account's limit, or keep less history"))
 	}
-	room := d.nc.MaxPayload() - headerRoom
-	if limit := int64(d.settings.Delivery.EventMaxBytes); limit > room {
-		return append(found, fail("max_payload", fmt.Sprintf("lower --event-max-bytes to %d, or raise max_payload on NATS", room),
-			"NATS takes messages of %d bytes: events of %d bytes, with headers, do not fit, and the service does not start", d.nc.MaxPayload(), limit)), nil
+	return append(found, payload(d.nc.MaxPayload(), int64(d.settings.Delivery.EventMaxBytes))), nil
+}
+
+// payload judges whether the largest events fit into a message.
+func payload(largest, event int64) finding {
+	if room := largest - headerRoom; event > room {
+		return fail("max_payload", fmt.Sprintf("lower --event-max-bytes to %d, or raise max_payload on NATS", room),
+			"NATS takes messages of %d bytes: events of %d bytes, with headers, do not fit, and the service does not start", largest, event)
 	}
-	return append(found, ok("max_payload", "%s: events of %s fit", size(d.nc.MaxPayload()), size(int64(d.settings.Delivery.EventMaxBytes)))), nil
+	return ok("max_payload", "%s: events of %s fit", size(largest), size(event))
 }
 
 // filled judges how full something is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/mark"
 )
@@ -30,14 +32,18 @@ func (d *doctor) checkMark(ctx context.Context) ([]finding, error) {
 		return nil, err
 	}
 	d.alarm, d.settled = alarm, p
-	if alarm != nil {
-		return []finding{fail("mark", alarm.Hint()+"; see it first with --dry-run, and WebhooksStoppedByAlarm in deployments/runbook.md",
-			"an alarm stands, and nothing is delivered: %s", alarm.What)}, nil
+	return []finding{marked(alarm, p, known, time.Now())}, nil
+}
+
+func marked(alarm *mark.Alarm, p mark.Position, known bool, now time.Time) finding {
+	switch {
+	case alarm != nil:
+		return fail("mark", alarm.Hint()+"; see it first with --dry-run, and WebhooksStoppedByAlarm in deployments/runbook.md", "an alarm stands, and nothing is delivered: %s", alarm.What)
+	case !known:
+		return warn("mark", "start the service: webhooks run", "there is none: the service has never run here")
+	default:
+		return ok("mark", "all settled up to sequence %d, noted %s", p.Floor, ago(p.At, now))
 	}
-	if !known {
-		return []finding{warn("mark", "start the service: webhooks run", "there is none: the service has never run here")}, nil
-	}
-	return []finding{ok("mark", "all settled up to sequence %d, noted %s", p.Floor, ago(p.At, time.Now()))}, nil
 }
 
 // afterAlarm says of findings that an alarm explains what goes before everything else.
@@ -64,7 +70,7 @@ func (d *doctor) checkLive(ctx context.Context) ([]finding, error) {
 		return nil, fmt.Errorf("look at consumer %s: %w", d.names.Consumer(), err)
 	}
 	info := *cons.CachedInfo()
-	if d.alarm != nil && d.settled.Created.Equal(stream.CachedInfo().Created) {
+	if d.alarm != nil && d.settled.Created.Equal(layout.Born(stream.CachedInfo())) {
 		info.AckFloor.Stream = d.settled.Floor // its own was lost
 	}
 	return d.afterAlarm(live(stream.CachedInfo(), &info, time.Now())), nil
@@ -138,10 +144,14 @@ func (d *doctor) checkHealth(ctx context.Context) ([]finding, error) {
 			v.Owed++
 		}
 	}
+	return []finding{wellness(v)}, nil
+}
+
+func wellness(v unwellView) finding {
 	if v == (unwellView{}) {
-		return []finding{ok("health", "no endpoint is known to fail")}, nil
+		return ok("health", "no endpoint is known to fail")
 	}
-	return []finding{warn("health", "see: webhooks lanes", "endpoints%s", v)}, nil
+	return warn("health", "see: webhooks lanes", "endpoints%s", v)
 }
 
 // checkReplicas looks at who lives and who holds the shards of the lanes.
@@ -195,18 +205,27 @@ func isOrAre(n int, noun string) string {
 // are fresh.
 func (d *doctor) checkHere(ctx context.Context) ([]finding, error) {
 	r := (&statusCommand{Admin: d.settings.Admin.Listen}).ask(ctx)
+	found := here(r, d.settings.Admin.Listen)
+	if r != nil && r.Reason != "" {
+		found = d.afterAlarm(found)
+	}
+	return found, nil
+}
+
+// here judges what a replica says of itself; nil is one that does not answer.
+func here(r *replicaState, address string) []finding {
 	switch {
 	case r == nil:
 		return []finding{warn("this machine", "run it where a replica runs, or name one with --admin-listen; on every replica /readyz says it, and the alert WebhooksEndpointsStale",
-			"no replica answers at %s: whether replicas' views of endpoints are current cannot be seen from here", d.settings.Admin.Listen)}, nil
+			"no replica answers at %s: whether replicas' views of endpoints are current cannot be seen from here", address)}
 	case r.Reason != "":
-		return d.afterAlarm([]finding{fail("this machine", r.Do, "the replica at %s is %s: %s", r.Address, r.Status, r.Reason)}), nil
+		return []finding{fail("this machine", cmp.Or(r.Do, "look at its log; what lasts longer than a minute stands under WebhooksNotReady in deployments/runbook.md"), "the replica at %s is %s: %s", r.Address, r.Status, r.Reason)}
 	}
 	found := []finding{ok("this machine", "the replica at %s is %s: its view of endpoints is current", r.Address, r.Status)}
 	for _, warning := range r.Warnings {
-		found = append(found, warn("this machine", "", "%s", warning))
+		found = append(found, warn("this machine", "leave that setting away unless it is meant", "%s", warning))
 	}
-	return found, nil
+	return found
 }
 
 // dropsSince is how far back the log is read for what it has lost. Reading all of
@@ -233,8 +252,13 @@ func (d *doctor) checkLog(ctx context.Context) ([]finding, error) {
 			lost += r.Records
 		}
 	}
-	if lost > 0 {
-		return []finding{warn(about, "attempts went on; see which events: webhooks attempts --all --since 15m", "%s lost within the last %s", count(lost, "record"), spoken(dropsSince))}, nil
+	return []finding{logLost(lost)}, nil
+}
+
+func logLost(records uint64) finding {
+	const about = "delivery log"
+	if records > 0 {
+		return warn(about, "attempts went on; see which events: webhooks attempts --all --since 15m", "%s lost within the last %s", count(records, "record"), spoken(dropsSince))
 	}
-	return []finding{ok(about, "lost nothing within the last %s", spoken(dropsSince))}, nil
+	return ok(about, "lost nothing within the last %s", spoken(dropsSince))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
 )
@@ -42,6 +43,36 @@ func TestGrades(t *testing.T) {
 		grade grade
 		says  string
 	}{
+		"NATS is too old":             {[]finding{natsVersion("nats://n", "2.11.9", "")}, gradeFail, "cannot store many events at once"},
+		"NATS is old":                 {[]finding{natsVersion("nats://n", "2.12.4", "c1")}, gradeWarn, "made anew"},
+		"NATS is new":                 {[]finding{natsVersion("nats://n", "2.15.2", "c1")}, gradeOK, "NATS 2.15.2, cluster c1"},
+		"NATS is near":                {[]finding{roundTripTook(200 * time.Microsecond)}, gradeOK, "200µs"},
+		"NATS is far":                 {[]finding{roundTripTook(80 * time.Millisecond)}, gradeWarn, "80ms"},
+		"in the open, at home":        {[]finding{unencrypted("nats://[::1]:4222")}, gradeOK, "none is needed"},
+		"in the open, abroad":         {[]finding{unencrypted("nats://nats.example.com:4222")}, gradeWarn, "not encrypted"},
+		"NATS' certificate is good":   {[]finding{certificate("NATS TLS", "encrypted", time.Now().Add(90*24*time.Hour))}, gradeOK, "encrypted"},
+		"NATS' certificate ends":      {[]finding{certificate("NATS TLS", "encrypted", time.Now().Add(50*time.Hour))}, gradeWarn, "in 2 d"},
+		"the store has room":          {[]finding{filled("store", 10, 100, "")}, gradeOK, "(10 %)"},
+		"the store is nearly full":    {[]finding{filled("store", 80, 100, "")}, gradeWarn, "(80 %)"},
+		"the store is full":           {[]finding{filled("store", 95, 100, "")}, gradeFail, "(95 %)"},
+		"events fit":                  {[]finding{payload(8<<20, 1<<20)}, gradeOK, "events of 1.0 MiB fit"},
+		"events do not fit":           {[]finding{payload(1<<20, 1<<20)}, gradeFail, "the service does not start"},
+		"an alarm stands":             {[]finding{marked(&mark.Alarm{What: "the state was lost", Command: "resume"}, mark.Position{Floor: 7}, true, now)}, gradeFail, "the state was lost"},
+		"there is no mark":            {[]finding{marked(nil, mark.Position{}, false, now)}, gradeWarn, "never run here"},
+		"the mark stands":             {[]finding{marked(nil, mark.Position{Floor: 7, At: now}, true, now)}, gradeOK, "up to sequence 7"},
+		"endpoints are well":          {[]finding{wellness(unwellView{})}, gradeOK, "no endpoint"},
+		"endpoints fail":              {[]finding{wellness(unwellView{Failing: 2})}, gradeWarn, "2 failing"},
+		"its view is current":         {here(&replicaState{Address: "a", Status: "ready"}, "a"), gradeOK, "its view of endpoints is current"},
+		"its view is stale":           {here(&replicaState{Address: "a", Status: "not ready", Reason: "the endpoints are stale"}, "a"), gradeFail, "the endpoints are stale"},
+		"it runs unsafely":            {here(&replicaState{Address: "a", Status: "ready", Warnings: []string{"UNSAFE"}}, "a"), gradeWarn, "UNSAFE"},
+		"nobody answers here":         {here(nil, "a"), gradeWarn, "cannot be seen from here"},
+		"the log is whole":            {[]finding{logLost(0)}, gradeOK, "lost nothing"},
+		"the log has lost":            {[]finding{logLost(3)}, gradeWarn, "3 records lost"},
+		"all copies are there":        {copies(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 3}, Cluster: &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{{Name: "b", Current: true}}}}, true), gradeOK, ""},
+		"a copy is behind":            {copies(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 3}, Cluster: &jetstream.ClusterInfo{Leader: "a", Replicas: []*jetstream.PeerInfo{{Name: "b", Lag: 9}}}}, true), gradeWarn, "9 writes behind"},
+		"its name is unknown":         {handshake(delivery.Handshake{Host: "example.com:443", Reason: delivery.ReasonDNS, Detail: "no such host"}), gradeFail, "no such host"},
+		"its certificate is bad":      {handshake(delivery.Handshake{Host: "example.com:443", Reason: delivery.ReasonTLS, Detail: "expired"}), gradeFail, "expired"},
+		"it speaks without TLS":       {handshake(delivery.Handshake{Host: "example.com:80"}), gradeWarn, "without TLS"},
 		"the clock is right":          {[]finding{clock(-300 * time.Millisecond)}, gradeOK, "300ms"},
 		"the clock is off":            {[]finding{clock(-2 * time.Second)}, gradeWarn, "2s"},
 		"the clock is wrong":          {[]finding{clock(time.Minute)}, gradeFail, "1m0s"},
@@ -99,6 +130,11 @@ func TestGrades(t *testing.T) {
 				worst = f.Grade
 			}
 			says += f.What + "\n"
+		}
+		for _, f := range c.found {
+			if f.Grade != gradeOK && f.Do == "" && f.About != "LANES" && f.About != "store" { // of these the caller says it
+				t.Errorf("%s: nothing is said of what to do", name)
+			}
 		}
 		if worst != c.grade || !strings.Contains(says, c.says) {
 			t.Errorf("%s: %s %q, want %s and %q", name, worst, says, c.grade, c.says)

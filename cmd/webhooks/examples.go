@@ -17,6 +17,14 @@ webhooks provision --resume-from mark              after an alarm: go on where i
 	"status": `
 webhooks status
 webhooks status --json`,
+	"backup": `
+webhooks backup backup-2026-02-01 --dry-run        what would be copied
+webhooks backup backup-2026-02-01
+webhooks backup --offline backup-of-a-stopped-service --data-dir ./webhooks-data`,
+	"restore": `
+webhooks restore backup-2026-02-01 --dry-run       is it whole, and can it be restored here?
+webhooks restore backup-2026-02-01 --nats-url nats://nats.example.com:4222 --nats-creds admin.creds --replicas 3
+webhooks restore --offline backup-2026-02-01 --data-dir ./webhooks-data`,
 	"lanes": `
 webhooks lanes
 webhooks lanes --limit 20

@@ -11,6 +11,7 @@ import (
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/backup"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/events"
@@ -49,7 +50,7 @@ func codeOf(err error) int {
 		return exitAlarm
 	case errors.Is(err, errUnproven):
 		return exitUnproven
-	case errors.As(err, new(*provision.Unfit)), errors.Is(err, config.ErrConflict):
+	case errors.As(err, new(*provision.Unfit)), errors.As(err, new(*backup.Occupied)), errors.Is(err, config.ErrConflict):
 		return exitConflict
 	case errors.As(err, new(*bus.Unreachable)), errors.Is(err, context.DeadlineExceeded):
 		return exitUnreachable

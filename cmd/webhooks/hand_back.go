@@ -14,6 +14,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -53,7 +54,7 @@ func newHandBack(ctx context.Context, s *session, maxBytes int) (*handBack, erro
 		return nil, fmt.Errorf("look at stream %s: %w", s.names.Stream(), err)
 	}
 	return &handBack{
-		session: s, editor: config.NewEditor(kv, endpoints.Lenient()), maxBytes: maxBytes, since: stream.CachedInfo().Created,
+		session: s, editor: config.NewEditor(kv, endpoints.Lenient()), maxBytes: maxBytes, since: layout.Born(stream.CachedInfo()),
 		known: map[events.Survey]error{},
 	}, nil
 }

@@ -143,6 +143,7 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		t.Errorf("the doctor finds rights missing:\n%s", out)
 	}
 	command(t, s, "observer", "", "audit")
+	command(t, s, "operator", "", "backup", filepath.Join(t.TempDir(), "backup"))
 	command(t, s, "operator", "", "forget", "--response", "ok1", "--survey", "s1", "--yes", "--wait", "0s")
 	if strings.Contains(strings.ToLower(log.String()), "permissions violation") {
 		t.Errorf("the service tried what it may not do:\n%s", log.String())
@@ -187,7 +188,9 @@ var deeds = map[string][]string{
 	"$JS.API.STREAM.MSG.DELETE.RESPONSES":                 {"operator"}, // one person's answers, when they ask for it
 	"$JS.API.STREAM.MSG.DELETE.WEBHOOK_DEAD_LETTERS":      {"operator"},
 	"$JS.API.STREAM.RESTORE.RESPONSES":                    {},
-	"$JS.API.STREAM.SNAPSHOT.RESPONSES":                   {},
+	"$JS.API.STREAM.SNAPSHOT.RESPONSES":                   {"operator"},
+	"$JS.SNAPSHOT.ACK.RESPONSES.x":                        {"operator"},
+	"$JS.SNAPSHOT.RESTORE.RESPONSES.x":                    {},
 	"$JS.API.STREAM.LEADER.STEPDOWN.RESPONSES":            {},
 	"$JS.API.ACCOUNT.PURGE.WEBHOOKS":                      {},
 	"$SYS.REQ.SERVER.PING":                                {},

@@ -48,6 +48,8 @@ type commands struct {
 	Replay      replayCommand      `cmd:"" help:"Send stored events again."`
 	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
 	Forget      forgetCommand      `cmd:"" help:"Erase what is held of a person, or of a survey, with a receipt."`
+	Backup      backupCommand      `cmd:"" help:"Copy all that a deployment has on NATS into a folder, while it works."`
+	Restore     restoreCommand     `cmd:"" help:"Make a deployment of a backup: on an empty server, or a cluster."`
 	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
 	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`

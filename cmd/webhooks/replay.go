@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/events"
 )
 
 // replayCommand groups what is done with replays.
@@ -84,15 +88,6 @@ func (c *replayList) Run(w *world) error {
 	return nil
 }
 
-// handled is how many of a replay's events have come to an end, and of how many. A
-// crash may have counted some twice.
-func handled(r replay.Record) (done, all uint64) {
-	if r.State == replay.Done {
-		return r.Events, r.Events
-	}
-	return min(r.Counts.Sum(), r.Events), r.Events
-}
-
 // replayView is a replay as JSON.
 type replayView struct {
 	replay.Record
@@ -102,20 +97,23 @@ type replayView struct {
 
 func viewOf(r replay.Record) replayView { return replayView{r, r.Uncounted()} }
 
-// doneWords are percentDone with what is missing in the counts.
+// doneWords are percentDone with what was never sent, or is missing in the counts.
 func doneWords(r replay.Record) string {
-	if n := r.Uncounted(); n > 0 {
-		return fmt.Sprintf("%s, %d not counted", percentDone(r), n)
+	words := percentDone(r)
+	if r.Gone > 0 {
+		words += fmt.Sprintf(", %d gone", r.Gone)
 	}
-	return percentDone(r)
+	if n := r.Uncounted(); n > 0 {
+		words += fmt.Sprintf(", %d not counted", n)
+	}
+	return words
 }
 
 func percentDone(r replay.Record) string {
-	done, all := handled(r)
-	if all == 0 {
+	if r.Events == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d%%", done*100/all)
+	return fmt.Sprintf("%d%%", r.Handled()*100/r.Events)
 }
 
 type replayShow struct {
@@ -180,8 +178,7 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 	add("started", "%s%s%s", ago(r.At, now), prefixed(" by ", r.By), prefixed(", because: ", oneLine(r.Reason)))
 	add("events", "%s, sequences %d to %d%s", count(r.Events, "event"), r.Start, r.End, chosen(r))
 	add("rate", "%s", rateWords(r.Rate))
-	done, all := handled(r)
-	add("progress", "%d of %d (%s), all settled up to sequence %d", done, all, percentDone(r), r.Settled)
+	add("progress", "%d of %d (%s), all settled up to sequence %d", r.Handled(), r.Events, percentDone(r), r.Settled)
 	c := r.Counts
 	for _, l := range []struct {
 		n          uint64
@@ -193,7 +190,7 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 		{c.NoWebhook, "no webhook", "their surveys have none: nothing is owed"},
 		{c.Dead, "dead", "they can never be delivered; see: webhooks dead-letters list"},
 		{c.Skipped, "skipped", "of another survey or response than asked for"},
-		{r.Gone, "gone", "sequences that left the event stream before they could be sent, at most"},
+		{r.Gone, "gone", "they left the event stream before they could be sent (so many at most); see: webhooks doctor"},
 		{c.LeftOut, "left out", leftOut(r)},
 	} {
 		if l.n > 0 || l.name == "delivered" {
@@ -232,13 +229,22 @@ func rateWords(rate float64) string {
 	return fmt.Sprintf("%g events a second, all replicas together", rate)
 }
 
-// leftOut says how to send what had no place.
+// leftOutShown is how many surveys are told how to be sent again.
+const leftOutShown = 3
+
+// leftOut says how to send what had no place, the earliest first.
 func leftOut(r replay.Record) string {
+	surveys := slices.SortedFunc(maps.Keys(r.LeftOut), func(a, b events.Survey) int {
+		return cmp.Or(cmp.Compare(r.LeftOut[a], r.LeftOut[b]), cmp.Compare(a, b))
+	})
 	var parts []string
-	for survey, from := range r.LeftOut {
-		parts = append(parts, fmt.Sprintf("webhooks replay start --survey %s --since %d --until %d", survey, from, r.End))
+	for _, survey := range surveys[:min(len(surveys), leftOutShown)] {
+		parts = append(parts, fmt.Sprintf("webhooks replay start --survey %s --since %d --until %d", survey, r.LeftOut[survey], r.End))
 	}
-	return "their endpoints fail and their lanes had no room; when they work: " + strings.Join(parts[:min(len(parts), 3)], " ; ")
+	if more := len(surveys) - leftOutShown; more > 0 {
+		parts = append(parts, fmt.Sprintf("and so on: %s more, which --json names", count(more, "survey")))
+	}
+	return "their endpoints fail and their lanes had no room; when they work: " + strings.Join(parts, " ; ")
 }
 
 // uncounted says what is known of events that nobody has counted, and who knows more.

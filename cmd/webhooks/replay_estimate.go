@@ -49,7 +49,7 @@ func fullSpeed(all []replay.Record) (id string, perSecond float64) {
 		if r.State != replay.Done || r.Rate != 0 || took <= 0 || r.Events < tellingFrom || r.Counts.Delivered < r.Events/2 {
 			continue
 		}
-		if speed := float64(r.Events) / took; speed > perSecond {
+		if speed := float64(r.Events-min(r.Gone, r.Events)) / took; speed > perSecond {
 			id, perSecond = r.ID, speed
 		}
 	}

@@ -84,7 +84,7 @@ func newFollowing(w *world, asJSON bool) *following {
 func (f *following) see(r replay.Record, at time.Time) error {
 	changed := r.Updated != f.now.Updated || r.State != f.now.State
 	f.advance(r, at)
-	done, all := handled(r)
+	done, all := r.Handled(), r.Events
 	switch {
 	case f.bar != nil:
 		f.bar.SetTotal(int64(max(all, done, 1)), false) //nolint:gosec // far from what an int64 holds
@@ -113,13 +113,17 @@ func (f *following) advance(r replay.Record, at time.Time) {
 func (f *following) words() string {
 	r := f.now
 	words := fmt.Sprintf("%.0f/s", f.rate)
-	if done, all := handled(r); f.rate > 0 && all > done {
+	if done, all := r.Handled(), r.Events; f.rate > 0 && all > done {
 		words += ", " + spoken(time.Duration(float64(all-done)/f.rate*float64(time.Second))) + " left"
 	}
 	if r.State != replay.Running {
 		words += ", " + string(r.State)
 	}
-	return words + fmt.Sprintf(", delivered %d, parked %d, skipped %d", r.Counts.Delivered, r.Counts.Parked, r.Counts.Skipped+r.Counts.NoWebhook)
+	words += fmt.Sprintf(", delivered %d, parked %d, skipped %d", r.Counts.Delivered, r.Counts.Parked, r.Counts.Skipped+r.Counts.NoWebhook)
+	if r.Gone > 0 {
+		words += fmt.Sprintf(", gone %d", r.Gone)
+	}
+	return words
 }
 
 // end removes the bar.

@@ -4,45 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
-	"github.com/popsee/webhooks/consumer/replay"
 )
-
-// point is a place in the event stream as given on the command line: a sequence,
-// or what a [when] can be.
-type point struct {
-	text string // as it was given; empty when it was not
-	seq  uint64 // 0: a moment was given
-	at   time.Time
-}
-
-// UnmarshalText implements encoding.TextUnmarshaler for the command line.
-func (p *point) UnmarshalText(text []byte) error {
-	p.text = string(text)
-	if p.text != "" && strings.Trim(p.text, "0123456789") == "" {
-		seq, err := strconv.ParseUint(p.text, 10, 63)
-		if err != nil || seq == 0 {
-			return fmt.Errorf("%s is no sequence: they begin at 1", p.text)
-		}
-		p.seq = seq
-		return nil
-	}
-	var m when
-	if err := m.UnmarshalText(text); err != nil {
-		return fmt.Errorf("%w, or a sequence of the event stream", err)
-	}
-	p.at = m.Time
-	return nil
-}
-
-func (p point) isZero() bool { return p.text == "" }
 
 // reach is where the event stream and the live consumer stand.
 type reach struct {
@@ -65,52 +33,14 @@ func (s *session) plan(w *world, since, until point, now time.Time) (plan, error
 	if err != nil {
 		return plan{}, err
 	}
-	if err := at.check(since, until, now); err != nil {
+	if err := meant(since, until, at.last, now, "a replay sends what is stored; what is published later is delivered anyway"); err != nil {
 		return plan{}, err
 	}
-	start, err := s.sequence(w, since, at.first)
+	start, end, err := s.sequences(w, since, until, at.first, at.settled)
 	if err != nil {
 		return plan{}, err
-	}
-	end, err := s.sequence(w, until, at.settled+1)
-	if err != nil {
-		return plan{}, err
-	}
-	if until.seq == 0 {
-		end-- // a moment is the first that does not belong to it
 	}
 	return at.plan(since, until, start, end)
-}
-
-// sequence is the first sequence at or after a point.
-func (s *session) sequence(w *world, p point, otherwise uint64) (uint64, error) {
-	switch {
-	case p.isZero():
-		return otherwise, nil
-	case p.seq > 0:
-		return p.seq, nil
-	default:
-		return asked(w.ctx, func(ctx context.Context) (uint64, error) { return replay.At(ctx, s.js, s.names, p.at) })
-	}
-}
-
-// check refuses what cannot be meant.
-func (st reach) check(since, until point, now time.Time) error {
-	for _, p := range []struct {
-		flag string
-		point
-	}{{"--since", since}, {"--until", until}} {
-		switch {
-		case p.seq > st.last:
-			return usage{withHint("see where it stands with: webhooks status", "%s %d is beyond the end of the event stream, which is at sequence %d", p.flag, p.seq, st.last)}
-		case p.at.After(now):
-			return usage{withHint("a replay sends what is stored; what is published later is delivered anyway", "%s %s lies in the future", p.flag, p.text)}
-		}
-	}
-	if since.seq > 0 && until.seq > 0 && until.seq < since.seq || !since.at.IsZero() && !until.at.IsZero() && !since.at.Before(until.at) {
-		return usage{withHint("--since is the earlier one", "--until %s is before --since %s", until.text, since.text)}
-	}
-	return nil
 }
 
 // plan takes away from what was asked for what cannot be sent, and says so.
@@ -159,7 +89,7 @@ func (s *session) reach(ctx context.Context) (reach, error) {
 		return reach{}, fmt.Errorf("look at stream %s: %w", s.names.Stream(), err)
 	}
 	info := stream.CachedInfo()
-	st := reach{created: info.Created, first: info.State.FirstSeq, last: info.State.LastSeq, settled: info.State.LastSeq}
+	st := reach{created: layout.Born(info), first: info.State.FirstSeq, last: info.State.LastSeq, settled: info.State.LastSeq}
 	if info.State.Msgs == 0 {
 		return st, withHint("publish one with: webhooks publish response.json", "the event stream is empty: there is nothing to send again")
 	}

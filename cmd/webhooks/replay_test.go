@@ -12,6 +12,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/events"
 )
 
 // TestCountsThatDoNotAddUpAreSaidEverywhere looks at a replay that is done, of whose
@@ -40,6 +41,47 @@ func TestCountsThatDoNotAddUpAreSaidEverywhere(t *testing.T) {
 	r.Counts.Delivered = 97
 	if said := fmt.Sprint(replayLines(r, now)); strings.Contains(said, "not counted") || doneWords(r) != "100%" {
 		t.Errorf("all is counted: %s, %s", said, doneWords(r))
+	}
+}
+
+// TestWhatIsGoneIsSaidEverywhere looks at a replay that runs, of which half has left
+// the event stream: what is gone takes no time.
+func TestWhatIsGoneIsSaidEverywhere(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	r := replay.Record{ID: "k7x2m4qa", Start: 1, End: 2000, Events: 1000, State: replay.Running, Since: now, Counts: replay.Counts{Delivered: 100}, Gone: 500}
+	f := &following{}
+	f.advance(r, now)
+	r.Counts.Delivered = 200
+	f.advance(r, now.Add(time.Second))
+	if got := f.words(); got != "100/s, 3 s left, delivered 200, parked 0, skipped 0, gone 500" {
+		t.Errorf("whoever follows reads %q", got)
+	}
+	if got := doneWords(r); got != "70%, 500 gone" {
+		t.Errorf("the list says %q", got)
+	}
+	if said := fmt.Sprint(replayLines(r, now)); !strings.Contains(said, "700 of 1000 (70%)") || !strings.Contains(said, "{gone 500: they left the event stream") {
+		t.Errorf("it is shown as %s", said)
+	}
+	r.Gone = 5000 // a stream that lost more than it was about
+	f.advance(r, now.Add(2*time.Second))
+	if got, words := doneWords(r), f.words(); got != "100%, 5000 gone" || strings.Contains(words, "left") {
+		t.Errorf("the list says %q, whoever follows reads %q", got, words)
+	}
+	r.State = replay.Done
+	if _, perSecond := fullSpeed([]replay.Record{{Events: 2000, Gone: 500, Counts: replay.Counts{Delivered: 1500}, State: replay.Done, At: now, Since: now.Add(time.Second)}}); perSecond != 1500 {
+		t.Errorf("it has sent %g a second, want 1500", perSecond)
+	}
+}
+
+func TestWhatWasLeftOutIsToldInItsOrder(t *testing.T) {
+	r := replay.Record{End: 900, LeftOut: map[events.Survey]uint64{}}
+	for i := range uint64(12) {
+		r.LeftOut[events.Survey(fmt.Sprint("s", i))] = 500 - i
+	}
+	want := "webhooks replay start --survey s11 --since 489 --until 900 ; webhooks replay start --survey s10 --since 490 --until 900 ; " +
+		"webhooks replay start --survey s9 --since 491 --until 900 ; and so on: 9 surveys more, which --json names"
+	if said := leftOut(r); !strings.HasSuffix(said, want) {
+		t.Errorf("it says %q", said)
 	}
 }
 

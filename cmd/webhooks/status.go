@@ -175,7 +175,7 @@ func (v statusView) print(w *world, now time.Time) {
 	w.printf("%-12s %d%s\n", "endpoints", v.Endpoints, v.Unwell)
 	w.printf("%-12s %d\n", "dead letters", v.Letters)
 	for _, r := range v.Replays {
-		done, all := handled(r)
+		done, all := r.Handled(), r.Events
 		w.printf("%-12s %s: %d of %d (%s), %s since %s\n", "replays", r.ID, done, all, percentDone(r), r.State, ago(r.Since, now))
 	}
 	for _, line := range v.Fleet.lines(now) {

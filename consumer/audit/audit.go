@@ -44,6 +44,10 @@ func Run(ctx context.Context, js jetstream.JetStream, names events.Names, o Opti
 	if a.progress == nil {
 		a.progress = func(string, int64, int64) {}
 	}
+	return a.run(ctx, o)
+}
+
+func (a *auditor) run(ctx context.Context, o Options) (Report, error) {
 	if err := a.survey(ctx, o); err != nil {
 		return Report{}, err
 	}
@@ -105,8 +109,8 @@ func (a *auditor) survey(ctx context.Context, o Options) error {
 		return fmt.Errorf("sequences %d to %d are more than the %d that one audit takes", within.From, within.To, MostSequences)
 	}
 	a.ledger, a.first = newLedger(within), info.State.FirstSeq
-	a.report = Report{Stream: info.Config.Name, Created: info.Created, From: within.From, To: within.To}
-	if err := a.findFloor(ctx, stream, info.Created); err != nil {
+	a.report = Report{Stream: info.Config.Name, Created: layout.Born(info), From: within.From, To: within.To}
+	if err := a.findFloor(ctx, stream, a.report.Created); err != nil {
 		return err
 	}
 	return a.findLog(ctx)
@@ -145,7 +149,8 @@ func (a *auditor) findLog(ctx context.Context) error {
 		return fmt.Errorf("look at stream %s: %w", a.names.Attempts(), err)
 	}
 	info := stream.CachedInfo()
-	a.logMade, a.report.LogFrom = info.Created, info.Created
+	a.logMade = layout.Born(info)
+	a.report.LogFrom = a.logMade
 	if state := info.State; state.FirstSeq > 1 && state.Msgs > 0 {
 		a.report.LogFrom = state.FirstTime // what stood before it was dropped by its limits
 	} else if state.FirstSeq > 1 {
@@ -338,7 +343,7 @@ func (a *auditor) close() {
 	if at.old >= a.report.From {
 		a.report.OldTo = min(at.old, a.report.To)
 	}
-	for _, d := range a.ledger.drops {
+	for d := range a.ledger.drops {
 		a.report.Dropped += d.records
 	}
 }

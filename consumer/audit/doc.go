@@ -31,5 +31,7 @@
 // Two bytes of memory for each sequence of the range, [MostSequences] at most, a few
 // messages on their way, and the health records of endpoints that are owed to. A
 // million events take about ten seconds, and the process 45 MiB (measured on two
-// shared cores; BenchmarkAudit).
+// shared cores; BenchmarkAudit). Where something is not found everything is read
+// twice: a million of 100,000 surveys, one record missing, took the command 40 s
+// beside other work, and 52 MiB.
 package audit

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,14 +17,14 @@ const MostSequences = 128 << 20
 // ledger gathers what is known of a range of sequences.
 type ledger struct {
 	within   deliverylog.Run
-	evidence []evidence // of within.From and those after it
-	proven   int64      // sequences with evidence of how they ended, for progress
-	recorded uint64     // the lowest sequence that the log tells of; 0: none
-	drops    []drop     // what the log counted as lost
+	evidence []evidence    // of within.From and those after it
+	proven   int64         // sequences with evidence of how they ended, for progress
+	recorded uint64        // the lowest sequence that the log tells of; 0: none
+	drops    map[drop]bool // what the log counted as lost; one that is told twice counts once
 }
 
 func newLedger(within deliverylog.Run) *ledger {
-	return &ledger{within: within, evidence: make([]evidence, within.Len())}
+	return &ledger{within: within, evidence: make([]evidence, within.Len()), drops: map[drop]bool{}}
 }
 
 // has says whether a sequence is within the range.
@@ -67,8 +68,8 @@ type drop struct {
 // lostRecords notes what the log counted as lost.
 func (l *ledger) lostRecords(r deliverylog.Record) {
 	for _, run := range r.Runs {
-		if d := (drop{run, r.Records, r.At}); !slices.Contains(l.drops, d) && run.To >= l.within.From && run.From <= l.within.To {
-			l.drops = append(l.drops, d)
+		if run.To >= l.within.From && run.From <= l.within.To {
+			l.drops[drop{run, r.Records, r.At}] = true
 		}
 	}
 }
@@ -80,7 +81,7 @@ const maxRuns = 1000
 // close judges every sequence.
 func (l *ledger) close(at edges) (counts [fates]uint64, runs map[Fate][]deliverylog.Run) {
 	runs = map[Fate][]deliverylog.Run{}
-	explain := explainer(l.drops)
+	explain := explainer(slices.Collect(maps.Keys(l.drops)))
 	for i, e := range l.evidence {
 		seq := l.within.From + uint64(i) //nolint:gosec // never negative
 		fate := judge(e, seq, at)
@@ -112,7 +113,6 @@ func appendSeq(runs []deliverylog.Run, seq uint64) []deliverylog.Run {
 // whose run ends first are used first, so that as many as possible are explained,
 // and no more. Which ones these are, nobody can know.
 func explainer(drops []drop) func(seq uint64) bool {
-	drops = slices.Clone(drops)
 	slices.SortFunc(drops, func(a, b drop) int { return cmp.Compare(a.within.From, b.within.From) })
 	var open openDrops
 	return func(seq uint64) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -122,9 +123,9 @@ type eraser struct {
 	o       Options
 	receipt Receipt
 
-	stream       jetstream.Stream // the event stream
-	mayEvents    bool             // whether messages of it may be erased
-	floor, given uint64           // what lies between may be in a replica's hands
+	stream    jetstream.Stream  // the event stream
+	mayEvents bool              // whether messages of it may be erased
+	hands     []deliverylog.Run // of it: what may be in a replica's hands
 }
 
 // open looks at what there is, and up to where it is erased.
@@ -139,14 +140,34 @@ func (e *eraser) open(ctx context.Context, l layout.Layout) error {
 	e.receipt.EventStream.Stream, e.receipt.Lanes.Stream = e.names.Stream(), e.names.Lanes()
 	e.receipt.DeadLetters.Stream, e.receipt.DeliveryLog.Stream = e.names.DeadLetters(), e.names.Attempts()
 	e.receipt.Replays.Stream = "KV_" + e.names.Replays()
-	cons, err := e.stream.Consumer(ctx, e.names.Consumer())
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil
-	}
+	return e.findHands(ctx)
+}
+
+// findHands finds out what the live consumer and the replays have given to replicas,
+// and what is not settled of that.
+func (e *eraser) findHands(ctx context.Context) error {
+	jobs, err := replay.List(ctx, e.js, e.names)
 	if err != nil {
-		return fmt.Errorf("look at consumer %s: %w", e.names.Consumer(), err)
+		return err
 	}
-	e.floor, e.given = cons.CachedInfo().AckFloor.Stream, cons.CachedInfo().Delivered.Stream
+	consumers := []string{e.names.Consumer()}
+	for _, r := range jobs {
+		if !r.State.Ended() {
+			consumers = append(consumers, e.names.ReplayConsumer(r.ID))
+		}
+	}
+	for _, name := range consumers {
+		cons, err := e.stream.Consumer(ctx, name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look at consumer %s: %w", name, err)
+		}
+		if info := cons.CachedInfo(); info.NumAckPending > 0 {
+			e.hands = append(e.hands, deliverylog.Run{From: info.AckFloor.Stream + 1, To: info.Delivered.Stream})
+		}
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -158,7 +159,8 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 
 // inHand notes what a replica may have in hand.
 func (e *eraser) inHand(seq uint64) {
-	if seq > e.floor && seq <= e.given && e.receipt.Passes == 0 && len(e.receipt.InHand) < together {
+	may := slices.ContainsFunc(e.hands, func(r deliverylog.Run) bool { return r.From <= seq && seq <= r.To })
+	if may && e.receipt.Passes == 0 && len(e.receipt.InHand) < together {
 		e.receipt.InHand = append(e.receipt.InHand, seq)
 	}
 }

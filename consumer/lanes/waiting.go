@@ -91,3 +91,10 @@ func read(h nats.Header, body []byte) (Waiting, error) {
 	}
 	return w, nil
 }
+
+// Source is the sequence in the event stream of a parked event; known is false when
+// its headers do not say.
+func Source(h nats.Header) (seq uint64, known bool) {
+	seq, err := strconv.ParseUint(h.Get(headerSource), 10, 64)
+	return seq, err == nil
+}

@@ -98,7 +98,7 @@ func (k *Keeper) see(ctx context.Context) (*jetstream.StreamInfo, *jetstream.Con
 }
 
 func sightOf(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo) sight {
-	s := sight{Created: stream.Created, First: stream.State.FirstSeq, Last: stream.State.LastSeq}
+	s := sight{Created: layout.Born(stream), First: stream.State.FirstSeq, Last: stream.State.LastSeq}
 	if info != nil {
 		s.Consumer, s.Floor = true, Floor(info)
 	}

@@ -63,7 +63,7 @@ func Resume(ctx context.Context, js jetstream.JetStream, l layout.Layout, p Resu
 	}
 	// The mark follows the consumer: a crash in between leaves the alarm, and
 	// the command can be run again.
-	if _, err := r.kv.Put(ctx, markKey, newMark(r.start-1, r.stream.Created, time.Now()).encode()); err != nil {
+	if _, err := r.kv.Put(ctx, markKey, newMark(r.start-1, layout.Born(r.stream), time.Now()).encode()); err != nil {
 		return 0, fmt.Errorf("write the mark: %w", err)
 	}
 	return r.start, nil

@@ -169,6 +169,7 @@ func (p *provisioner) stream(ctx context.Context, want jetstream.StreamConfig) e
 	if want.MaxBytes < 0 { // the store's size is not known from here: whoever set a bound knew it
 		want.MaxBytes = have.CachedInfo().Config.MaxBytes
 	}
+	want.Metadata = have.CachedInfo().Config.Metadata // says of a restored stream which one it goes on
 	ds := diffOwn(have.CachedInfo().Config, want)
 	return p.settle("stream", want.Name, ds, func() error {
 		_, err := p.js.UpdateStream(ctx, want)

@@ -48,25 +48,43 @@ type progress struct {
 	settled uint64
 	given   uint64
 	first   uint64 // of the event stream; 0: not looked at
+	after   *after // where the event stream has dropped some of the job's; nil: nobody has counted
+}
+
+// after is what is left of a job where its event stream has dropped events.
+type after struct {
+	left   uint64 // events of it that still stand there, and were given to nobody
+	inHand uint64 // and that were given, and are not settled
 }
 
 func (p progress) empty() bool { return p.counts == (Counts{}) && len(p.leftOut) == 0 }
 
 // report takes progress in. It says whether that changed anything.
 func (r *Record) report(p progress, at time.Time) bool {
-	gone := r.missed(p)
+	missed := r.missed(p)
 	settled := min(max(r.Settled, p.settled), r.End)
 	given := min(max(r.Given, p.given), r.End)
-	if p.empty() && settled == r.Settled && given == r.Given && gone == 0 {
+	if p.empty() && settled == r.Settled && given == r.Given && missed == 0 {
 		return false
 	}
 	r.counted(p)
-	r.Gone += gone
+	r.Gone += r.gone(missed, p.after)
 	r.Settled, r.Updated = settled, at.UTC()
-	if r.Given = given; gone > 0 {
+	if r.Given = given; missed > 0 {
 		r.Given = max(given, min(p.first-1, r.End)) // counted once
 	}
 	return true
+}
+
+// gone is how many of the job's events are among the sequences that the event stream
+// has dropped, at most: the others of them stand there still, or are accounted for.
+// Other surveys' sequences between them are none of the job's.
+func (r *Record) gone(missed uint64, a *after) uint64 {
+	if a == nil {
+		return missed
+	}
+	known := r.Counts.Sum() + r.Gone + a.left + a.inHand
+	return min(missed, r.Events-min(known, r.Events))
 }
 
 func (r *Record) counted(p progress) {

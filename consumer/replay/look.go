@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/layout"
 )
 
 // sight is what stands on the bus when a job is looked at.
@@ -23,7 +25,7 @@ type cursor struct {
 }
 
 func sightOf(stream *jetstream.StreamInfo, cons *jetstream.ConsumerInfo) sight {
-	s := sight{created: stream.Created, first: stream.State.FirstSeq}
+	s := sight{created: layout.Born(stream), first: stream.State.FirstSeq}
 	if cons != nil {
 		s.cursor = &cursor{given: cons.Delivered.Stream, floor: cons.AckFloor.Stream, pending: cons.NumPending, inHand: cons.NumAckPending}
 	}

@@ -114,7 +114,7 @@ type Record struct {
 	Settled uint64                   `json:"settled"`            // every event up to this sequence is settled
 	Given   uint64                   `json:"given,omitempty"`    // and up to this one given to some replica, as last seen
 	Counts  Counts                   `json:"counts"`             // a crash may lose, or count twice, what was in hand
-	Gone    uint64                   `json:"gone,omitempty"`     // sequences that left the event stream before they were replayed, at most
+	Gone    uint64                   `json:"gone,omitempty"`     // events that left the event stream before they were replayed, at most
 	LeftOut map[events.Survey]uint64 `json:"left_out,omitempty"` // survey -> the first sequence left out; at most 100 are listed
 	Updated time.Time                `json:"updated,omitzero"`   // when progress was last written
 }
@@ -141,6 +141,15 @@ func (r Record) Uncounted() uint64 {
 		return 0
 	}
 	return r.Events - known
+}
+
+// Handled is how many of a job's events have come to an end, those that are gone
+// included. A crash may have counted some twice.
+func (r Record) Handled() uint64 {
+	if r.State == Done {
+		return r.Events
+	}
+	return min(r.Counts.Sum()+r.Gone, r.Events)
 }
 
 // Reporting says whether replicas may still write what they have counted.

@@ -98,6 +98,34 @@ func TestProgressOnlyRises(t *testing.T) {
 	}
 }
 
+// TestHowManyOfAJobAreGone has a stream that dropped what was given to nobody, up to
+// sequence 600: 490 sequences from 111 on.
+func TestHowManyOfAJobAreGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		events uint64
+		after  *after
+		want   uint64
+	}{
+		"nobody has counted":                {940, nil, 490},
+		"all sequences are the job's":       {940, &after{left: 440}, 490},
+		"a tenth of them is":                {94, &after{left: 44}, 40},
+		"some of that are in hand":          {94, &after{left: 44, inHand: 6}, 34},
+		"only the last ones were the job's": {50, &after{left: 40}, 0},
+		"nothing is left of it":             {94, &after{}, 84},
+		"more is left than there ever was":  {94, &after{left: 500}, 0},
+	} {
+		r := job()
+		r.Events, r.Given, r.Settled, r.Counts.Delivered = c.events, 110, 110, 10
+		r.report(progress{settled: 110, given: 110, first: 601, after: c.after}, born)
+		if r.Gone != c.want || r.Given != 600 {
+			t.Errorf("%s: %d are gone up to %d, want %d up to 600", name, r.Gone, r.Given, c.want)
+		}
+		if r.Handled() > r.Events {
+			t.Errorf("%s: %d of %d have come to an end", name, r.Handled(), r.Events)
+		}
+	}
+}
+
 func TestWhatNobodyCountedIsSaidOnceAJobIsDone(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Record)

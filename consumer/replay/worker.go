@@ -188,7 +188,11 @@ func (w *worker) finish(ctx context.Context, s sight) (bool, error) {
 		return false, err
 	}
 	at, won := time.Now(), false
-	job, err := w.write(ctx, w.progressAt(s), func(r *Record) {
+	p, err := w.account(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	job, err := w.write(ctx, p, func(r *Record) {
 		if won = r.State == Running; won {
 			r.State, r.Since, r.Settled, r.Updated = Done, at.UTC(), r.End, at.UTC()
 		}
@@ -236,9 +240,37 @@ func (w *worker) progressAt(s sight) progress {
 	return p
 }
 
+// account is where the job stands, and, where the event stream has dropped what was
+// given to nobody, what is left of the job.
+func (w *worker) account(ctx context.Context, s sight) (progress, error) {
+	p, job := w.progressAt(s), w.job.Load()
+	missed := job.missed(p)
+	if missed == 0 {
+		return p, nil
+	}
+	p.after = &after{}
+	if s.cursor != nil {
+		p.after.inHand = uint64(s.cursor.inHand) //nolint:gosec // never negative
+	}
+	if from := max(p.first, p.given+1, job.Start); from <= job.End {
+		left, err := Count(ctx, w.r.js, w.r.o.Layout.Names, job.Surveys, from, job.End)
+		if err != nil {
+			return p, err
+		}
+		p.after.left = left
+	}
+	w.r.o.Log.Warn().Str("replay", w.id).Uint64("up_to", min(p.first-1, job.End)).
+		Msg("events have left the event stream before they could be replayed; see webhooks replay show")
+	return p, nil
+}
+
 // report writes how far the job is.
 func (w *worker) report(ctx context.Context, s sight) error {
-	_, err := w.write(ctx, w.progressAt(s), func(*Record) {})
+	p, err := w.account(ctx, s)
+	if err != nil {
+		return err
+	}
+	_, err = w.write(ctx, p, func(*Record) {})
 	return err
 }
 
@@ -307,7 +339,9 @@ func (w *worker) leave(work context.Context) {
 	defer cancel()
 	p := progress{}
 	if s, err := w.seeSettled(ctx); err == nil && w.job.Load().StreamCreated.Equal(s.created) {
-		p = w.progressAt(s)
+		if p, err = w.account(ctx, s); err != nil {
+			p = w.progressAt(s) // a coarser count is better than none
+		}
 	}
 	if job, err := w.write(ctx, p, func(*Record) {}); err != nil || !job.State.Ended() {
 		return

@@ -1,0 +1,262 @@
+package backup_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/backup"
+	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/mark"
+)
+
+func TestARestoredDeploymentGoesOnWhereItStood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, id := range []string{"a", "b", "c", "d"} {
+		w.publish(id)
+	}
+	w.settle(3)
+	w.park(2)
+	w.bury(3)
+	folder, m := w.take(nil)
+	if !m.Live || m.Settled != 3 || m.Missing != nil {
+		t.Errorf("the manifest has the live consumer at %d (%v), missing %v", m.Settled, m.Live, m.Missing)
+	}
+	js, r := restore(t, folder)
+	if r.Next != 4 {
+		t.Errorf("it goes on at %d, want 4", r.Next)
+	}
+	if got := waiting(t, js); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("in the lanes: %v", got)
+	}
+	if tally, err := deadletters.New(js, w.layout.Names).Count(t.Context(), deadletters.Filter{}); err != nil || tally.Letters != 1 {
+		t.Errorf("%d dead letters, %v", tally.Letters, err)
+	}
+	if alarm, err := mark.Check(t.Context(), js, w.layout); alarm != nil || err != nil {
+		t.Errorf("the mark: %v, %v", alarm, err)
+	}
+	there, err := w.js.Stream(t.Context(), "RESPONSES")
+	must(t, err)
+	here, err := js.Stream(t.Context(), "RESPONSES")
+	must(t, err)
+	if !layout.Born(here.CachedInfo()).Equal(there.CachedInfo().Created) {
+		t.Errorf("it was born %s, the one that was backed up %s", layout.Born(here.CachedInfo()), there.CachedInfo().Created)
+	}
+	c, err := js.Consumer(t.Context(), "RESPONSES", "webhooks")
+	must(t, err)
+	msg, err := c.Next()
+	must(t, err)
+	if string(msg.Data()) != "d" {
+		t.Errorf("the next event is %q, want d", msg.Data())
+	}
+
+	t.Run("and so does one that is restored from a backup of it", func(t *testing.T) {
+		second := &world{t: t, js: js, layout: w.layout}
+		folder, m := second.take(nil)
+		js, _ := restore(t, folder)
+		again, err := js.Stream(t.Context(), "RESPONSES")
+		must(t, err)
+		if !m.Born.Equal(there.CachedInfo().Created) || !layout.Born(again.CachedInfo()).Equal(m.Born) {
+			t.Errorf("born %s and %s, want %s", m.Born, layout.Born(again.CachedInfo()), there.CachedInfo().Created)
+		}
+	})
+	t.Run("but never over something that is there", func(t *testing.T) {
+		_, err := backup.Restore(t.Context(), js, backup.RestoreOptions{Folder: folder})
+		occupied, ok := errors.AsType[*backup.Occupied](err)
+		if !ok || !slices.Contains(occupied.What, "stream RESPONSES") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestWhatComesBackIntoTheLanesIsInTheBackup has events that were settled long ago
+// go back into the lanes after those were copied, as what was owed does.
+func TestWhatComesBackIntoTheLanesIsInTheBackup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 5 {
+		w.publish("x")
+	}
+	w.settle(4)
+	w.park(1)
+	folder, m := w.take(func(doing string) {
+		if doing == "copying KV_webhook_health" {
+			w.park(2)
+			w.park(5) // not settled: the live consumer brings it
+		}
+	})
+	if m.Late != 1 {
+		t.Errorf("%d came late, want 1", m.Late)
+	}
+	js, _ := restore(t, folder)
+	if got := waiting(t, js); !slices.Equal(got, []uint64{1, 2}) {
+		t.Errorf("in the lanes: %v, want 1 and 2", got)
+	}
+	s, err := js.Stream(t.Context(), "WEBHOOK_LANES")
+	must(t, err)
+	if last := s.CachedInfo().State.LastSeq; last != 2 {
+		t.Errorf("the lanes end at %d, want 2", last)
+	}
+}
+
+// TestADeadLetterThatIsRedrivenMeanwhileIsInTheBackup has the letter gone before the
+// letters are copied, and its event in the lanes after those were looked at.
+func TestADeadLetterThatIsRedrivenMeanwhileIsInTheBackup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 3 {
+		w.publish("x")
+	}
+	w.settle(3)
+	w.bury(1)
+	w.bury(2)
+	times := 0
+	folder, _ := w.take(func(doing string) {
+		if doing != "copying WEBHOOK_DEAD_LETTERS" {
+			return
+		}
+		if times++; times == 1 {
+			w.park(1)
+			s, err := w.js.Stream(t.Context(), "WEBHOOK_DEAD_LETTERS")
+			must(t, err)
+			must(t, s.DeleteMsg(t.Context(), 1))
+		}
+	})
+	js, _ := restore(t, folder)
+	tally, err := deadletters.New(js, w.layout.Names).Count(t.Context(), deadletters.Filter{})
+	must(t, err)
+	if got := waiting(t, js); !slices.Equal(got, []uint64{1}) || tally.Letters != 1 || times != 2 {
+		t.Errorf("in the lanes: %v, and %d letters, copied %d times", got, tally.Letters, times)
+	}
+}
+
+func TestABackupThatIsNotWholeIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.publish("a")
+	w.settle(1)
+	whole := filepath.Join(t.TempDir(), "backup")
+	_, err := backup.Take(t.Context(), w.js, w.layout.Names, backup.Options{Folder: whole, Keyring: []byte(`{"a":"ring"}`)})
+	must(t, err)
+	events := filepath.Join("streams", "RESPONSES")
+	for name, tc := range map[string]struct {
+		harm func(t *testing.T, folder string)
+		want string
+	}{
+		"broken off":       {func(t *testing.T, f string) { t.Helper(); must(t, os.Remove(filepath.Join(f, "manifest.json"))) }, "manifest.json"},
+		"a byte changed":   {func(t *testing.T, f string) { t.Helper(); change(t, filepath.Join(f, events, "stream.arc.s2")) }, "RESPONSES"},
+		"settings changed": {func(t *testing.T, f string) { t.Helper(); change(t, filepath.Join(f, events, "backup.json")) }, "RESPONSES"},
+		"a file missing": {func(t *testing.T, f string) {
+			t.Helper()
+			must(t, os.Remove(filepath.Join(f, events, "stream.arc.s2")))
+		}, "RESPONSES"},
+		"cut short": {func(t *testing.T, f string) {
+			t.Helper()
+			must(t, os.Truncate(filepath.Join(f, events, "stream.arc.s2"), 40))
+		}, "RESPONSES"},
+		"a stream taken out": {func(t *testing.T, f string) {
+			t.Helper()
+			must(t, os.RemoveAll(filepath.Join(f, "streams", "WEBHOOK_LANES")))
+		}, "WEBHOOK_LANES"},
+		"the key ring changed": {func(t *testing.T, f string) { t.Helper(); change(t, filepath.Join(f, "keyring.json")) }, "key ring"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "backup")
+			must(t, os.CopyFS(folder, os.DirFS(whole)))
+			tc.harm(t, folder)
+			js := bustest.Start(t)
+			_, err := backup.Restore(t.Context(), js, backup.RestoreOptions{Folder: folder})
+			if broken, ok := errors.AsType[*backup.Damaged](err); !ok || !strings.Contains(err.Error(), tc.want) || broken.Hint() == "" {
+				t.Errorf("got %v", err)
+			}
+			wantEmpty(t, js)
+		})
+	}
+}
+
+func wantEmpty(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	names := js.StreamNames(t.Context())
+	for name := range names.Name() {
+		t.Errorf("stream %s is there", name)
+	}
+	must(t, names.Err())
+}
+
+func TestABackupOfANewerVersionIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	folder, _ := w.take(nil)
+	path := filepath.Join(folder, "manifest.json")
+	b, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte(strings.Replace(string(b), `"format": "1"`, `"format": "2"`, 1)), 0o600))
+	_, err = backup.Check(t.Context(), folder, nil)
+	if newer, ok := errors.AsType[*backup.Newer](err); !ok || newer.Format != "2" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestARestoreThatFailsLeavesNothing ends a restore before its last stream.
+func TestARestoreThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.publish("a")
+	w.settle(1)
+	w.park(1)
+	folder, _ := w.take(nil)
+	js := bustest.Start(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	_, err := backup.Restore(ctx, js, backup.RestoreOptions{Folder: folder, Progress: func(doing string, _, _ int64) {
+		if doing == "restoring RESPONSES" {
+			cancel(enough)
+		}
+	}})
+	if err == nil {
+		t.Fatal("it succeeded")
+	}
+	wantEmpty(t, js)
+	if _, err := backup.Restore(t.Context(), js, backup.RestoreOptions{Folder: folder}); err != nil {
+		t.Errorf("and then: %v", err)
+	}
+}
+
+func TestABackupIsNeverWrittenOverAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	folder, _ := w.take(nil)
+	_, err := backup.Take(t.Context(), w.js, w.layout.Names, backup.Options{Folder: folder})
+	if !errors.Is(err, backup.ErrNotVacant) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := backup.Check(t.Context(), folder, nil); err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+}
+
+func TestADryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.publish("a")
+	folder := filepath.Join(t.TempDir(), "backup")
+	m, err := backup.Take(t.Context(), w.js, w.layout.Names, backup.Options{Folder: folder, DryRun: true})
+	must(t, err)
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) || m.Events != 2 { // the event, and the mark
+		t.Errorf("%d messages, %v", m.Events, err)
+	}
+	folder, _ = w.take(nil)
+	js := bustest.Start(t)
+	_, err = backup.Restore(t.Context(), js, backup.RestoreOptions{Folder: folder, DryRun: true})
+	must(t, err)
+	wantEmpty(t, js)
+}

@@ -1,0 +1,68 @@
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http/httptrace"
+)
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// errNowhere is a second look at what [Rules.CheckURL] has seen to.
+var errNowhere = errors.New("the URL names no host, or no protocol that webhooks are sent by")
+
+// dialTCP connects for an attempt, whose trace ctx carries. What it gives stands on a [limited].
+func (c *Client) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
+	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			DNSStart:     t.onDNSStart,
+			DNSDone:      t.onDNSDone,
+			ConnectStart: t.onConnectStart,
+			ConnectDone:  t.onConnectDone,
+		})
+	}
+	conn, err := c.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return newLimited(conn), nil
+}
+
+// dialRoute connects, and over TLS agrees on a protocol.
+func (c *Client) dialRoute(ctx context.Context, r route) (net.Conn, error) {
+	if r == (route{}) {
+		return nil, errNowhere
+	}
+	conn, err := c.dialTCP(ctx, "tcp", r.address)
+	if err != nil || !r.secure {
+		return conn, err
+	}
+	cfg := c.tls.Clone()
+	cfg.ServerName = r.name()
+	secure := tls.Client(conn, cfg)
+	t, traced := ctx.Value(traceKey{}).(*trace)
+	if traced {
+		t.onTLSStart()
+	}
+	err = secure.HandshakeContext(ctx)
+	if traced {
+		t.onTLSDone(tls.ConnectionState{}, err)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// dialForTransport gives net/http the connection on which an attempt has just found HTTP/2, or a new one.
+func (c *Client) dialForTransport(ctx context.Context, _, address string) (net.Conn, error) {
+	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
+		if found := t.found.Swap(nil); found != nil {
+			return found, nil
+		}
+	}
+	return c.dialRoute(ctx, route{secure: true, address: address})
+}
