@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func TestAFullStoreKeepsEventsUntilThereIsRoom(t *testing.T) {
 	if countedBy(t, v, "webhooks_custody_failures_total") == 0 {
 		t.Error("what could not be parked is not counted, and no alert will say so")
 	}
-	if _, err := pub.Publish(t.Context(), fits); err == nil {
+	if _, err := pub.Publish(t.Context(), event("s1", "another")); err == nil {
 		t.Error("an event for which there is no room was accepted")
 	}
 	c, err := v.js.Consumer(t.Context(), "RESPONSES", "webhooks")
@@ -189,12 +190,13 @@ func TestAURLThatTurnsPrivateBetweenTries(t *testing.T) {
 	owner := &ownersServer{accepted: map[string]int{}}
 	var good, bad []byte // what the bucket holds
 	var turn sync.Once
+	var private atomic.Bool
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.2:0")
 	must(t, err)
 	receiver := &httptest.Server{Listener: l, TLS: &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.2", hostiletest.LongLeft)}}}
 	receiver.Config = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := owner.ServeHTTP
 		turn.Do(func() {
+			private.Store(true)
 			if _, err := kv.Put(context.WithoutCancel(r.Context()), "s1", bad); err != nil {
 				t.Error(err)
 			}
@@ -204,9 +206,12 @@ func TestAURLThatTurnsPrivateBetweenTries(t *testing.T) {
 				}
 				return ""
 			})
-			answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) } // tried again within seconds
 		})
-		answer(w, r)
+		if private.Load() { // what is sent here was looked up before
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		owner.ServeHTTP(w, r)
 	})}
 	receiver.StartTLS()
 	defer receiver.Close()
@@ -228,6 +233,7 @@ func TestAURLThatTurnsPrivateBetweenTries(t *testing.T) {
 		return ""
 	})
 	trap.Untouched(t)
+	private.Store(false)
 	_, err = kv.Put(t.Context(), "s1", good)
 	must(t, err)
 	within(t, func() string {
