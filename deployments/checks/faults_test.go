@@ -33,6 +33,7 @@ func TestEachAlertFiresOnARealFault(t *testing.T) {
 			"names that cannot be resolved":         namesThatCannotBeResolved,
 			"a cluster that falls apart":            clusterFallsApart,
 			"a consumer and buckets that are gone":  placeIsLost,
+			"more acknowledgements than there are":  moreThanThereAre,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -63,6 +64,24 @@ func nothingHappens(t *testing.T) {
 	}
 	s.kill()
 	s.wantFiring(last, s.scrape(), "WebhooksMissing", "WebhooksReplicaDown")
+}
+
+// moreThanThereAre has a counter counted that no fault here can raise: 100,000
+// acknowledgements would have to wait for NATS, and NATS hands out 20,000 events.
+// That one too many is counted is shown where they wait, in the consumer's
+// TestWhatHasNoRoomForLaterIsCounted; here it is counted in what a real replica
+// showed, under the names that it bears there.
+func moreThanThereAre(t *testing.T) {
+	s := start(t, options{})
+	first := s.awaitReady()
+	last := s.scrape()
+	shown := last.families["webhooks_acks_dropped_total"].GetMetric()
+	if len(shown) != 1 || valueOf(shown[0]) != 0 {
+		t.Fatalf("a fresh replica shows %v", shown)
+	}
+	one := 1.0
+	shown[0].Counter.Value = &one
+	s.wantFiring(first, last, "WebhooksAcksDropped")
 }
 
 // moreThanIsDelivered gives one slot to an endpoint that takes four seconds, and
