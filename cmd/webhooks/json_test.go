@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,14 +112,14 @@ func leaves(t *testing.T) map[string]*kong.Node {
 }
 
 // commandOf is which command a line begins with.
-func commandOf(commands map[string]*kong.Node, args []string) string {
+func commandOf(commands map[string]*kong.Node, args []string) (command string) {
 	line := strings.Join(args, " ") + " "
-	for _, path := range slices.Sorted(maps.Keys(commands)) {
-		if strings.HasPrefix(line, path+" ") {
-			return path
+	for path := range commands {
+		if strings.HasPrefix(line, path+" ") && len(path) > len(command) {
+			command = path
 		}
 	}
-	return ""
+	return command
 }
 
 func hasFlag(node *kong.Node, name string) bool {

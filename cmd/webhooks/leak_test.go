@@ -223,7 +223,7 @@ func (w *leakWorld) commands(look func(command, screen string)) {
 	w.t.Helper()
 	ran := map[string]bool{}
 	for _, line := range w.lines() {
-		parsed := commandOf(w.t, line)
+		parsed := commandOf(leaves(w.t), line)
 		ran[parsed] = true
 		look(parsed, w.run(parsed, line))
 	}
@@ -232,17 +232,6 @@ func (w *leakWorld) commands(look func(command, screen string)) {
 			w.t.Errorf("webhooks %s is run by no line of this test: a secret in what it writes would go unnoticed", path)
 		}
 	}
-}
-
-// commandOf is the command that a line begins with.
-func commandOf(t *testing.T, line []string) (path string) {
-	t.Helper()
-	for _, leaf := range newParser(t).Model.Leaves(true) {
-		if p := pathOf(leaf); strings.HasPrefix(strings.Join(line, " ")+" ", p+" ") && len(p) > len(path) {
-			path = p
-		}
-	}
-	return path
 }
 
 // run runs one command line; one that does not end by itself for two seconds.

@@ -55,7 +55,7 @@ func TestAPanicInTheFetchLoopEndsTheService(t *testing.T) {
 	go func() { ended <- v.run(ctx) }()
 	select {
 	case err := <-ended:
-		if err == nil || !strings.Contains(err.Error(), "panic (run)") || codeOf(err) == exitOK {
+		if err == nil || !strings.Contains(err.Error(), "panic (run)") || (&world{ctx: ctx}).codeOf(err) == exitOK {
 			t.Errorf("it ended with %v", err)
 		}
 	case <-time.After(time.Minute):
