@@ -47,7 +47,7 @@ type rig struct {
 	receiver *process.Process
 	consumer *process.Process // the service or the plain one
 	at       addresses
-	admin    string // host:port, of the service
+	admin    string          // host:port, of the service
 	keys     *config.Keyring // of the service
 	nc       *nats.Conn
 	js       jetstream.JetStream
