@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -17,6 +18,8 @@ type Change struct {
 // notifier tells watchers what has changed. Changes wait in it, the newest of
 // each survey, so that a slow watcher never holds up the bucket's watch.
 type notifier struct {
+	panics *panics.Guard
+
 	mu       sync.Mutex // guards all below
 	watchers map[int]func(Change)
 	next     int
@@ -26,8 +29,8 @@ type notifier struct {
 	wake chan struct{} // capacity one: there is something waiting
 }
 
-func newNotifier() *notifier {
-	return &notifier{watchers: map[int]func(Change){}, waiting: map[events.Survey]Change{}, wake: make(chan struct{}, 1)}
+func newNotifier(guard *panics.Guard) *notifier {
+	return &notifier{panics: guard, watchers: map[int]func(Change){}, waiting: map[events.Survey]Change{}, wake: make(chan struct{}, 1)}
 }
 
 func (n *notifier) add(f func(Change)) (cancel func()) {
@@ -70,7 +73,7 @@ func (n *notifier) run(ctx context.Context) {
 		changes, watchers := n.take()
 		for _, c := range changes {
 			for _, f := range watchers {
-				f(c)
+				n.panics.Do(panics.PlaceChange, func() { f(c) })
 			}
 		}
 	}

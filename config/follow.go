@@ -21,7 +21,7 @@ var (
 // from time to time and after every reconnect. It is long because it is the one
 // list of what can happen to a watch.
 func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
-	s, l := f.store, newLooker(ctx, f.kv, f.store.js.Conn())
+	s, l := f.store, newLooker(ctx, f.kv, f.store.js.Conn(), f.store.o.Panics)
 	defer l.close()
 	connected := s.js.Conn().StatusChanged(nats.CONNECTED)
 	defer s.js.Conn().RemoveStatusListener(connected)
@@ -96,6 +96,10 @@ func (f *follower) judge() error {
 		}
 	}
 	f.pending, f.reconnects = nil, l.reconnects
+	if n := f.store.Unloaded(); n > 0 {
+		f.store.o.Log.Warn().Int("endpoints", n).Int("bound", f.store.o.maxEndpoints()).
+			Msg("more endpoints than may be in memory: NATS is asked for the others when their events come; raise --max-endpoints where there is memory")
+	}
 	f.current(l.at)
 	return nil
 }

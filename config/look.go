@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // How long a look at the bucket may take, how soon a failed one is repeated,
@@ -50,13 +52,14 @@ type looker struct {
 	cancel context.CancelFunc
 	kv     jetstream.KeyValue
 	conn   *nats.Conn
+	panics *panics.Guard
 	done   chan look
 	busy   bool // only its caller's goroutine looks at it
 	wg     sync.WaitGroup
 }
 
-func newLooker(ctx context.Context, kv jetstream.KeyValue, conn *nats.Conn) *looker {
-	l := &looker{kv: kv, conn: conn, done: make(chan look, 1)}
+func newLooker(ctx context.Context, kv jetstream.KeyValue, conn *nats.Conn, guard *panics.Guard) *looker {
+	l := &looker{kv: kv, conn: conn, panics: guard, done: make(chan look, 1)}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	return l
 }
@@ -71,7 +74,10 @@ func (l *looker) begin() {
 		ctx, cancel := context.WithTimeout(l.ctx, lookTime)
 		defer cancel()
 		result := look{at: time.Now(), reconnects: l.conn.Stats().Reconnects}
-		result.bucket, result.err = lookAt(ctx, l.kv)
+		result.err = l.panics.Try(panics.PlaceEndpoints, func() (err error) {
+			result.bucket, err = lookAt(ctx, l.kv)
+			return err
+		})
 		l.done <- result
 	})
 }

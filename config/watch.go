@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -29,7 +30,9 @@ func (s *Store) run(ctx context.Context, opened chan<- error) {
 		}
 	}
 	for {
-		err := s.session(ctx, func() { report(nil); pause = firstPause })
+		err := s.o.Panics.Try(panics.PlaceEndpoints, func() error {
+			return s.session(ctx, func() { report(nil); pause = firstPause })
+		})
 		s.stale()
 		if report(err); ctx.Err() != nil {
 			return

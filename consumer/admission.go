@@ -53,10 +53,17 @@ func (c *Consumer) attemptAdmitted(work context.Context, t *delivery.Target, lim
 		c.metrics.refused[refusal].Inc()
 		return admitted{refusal: refusal}
 	}
+	ended := false
+	defer func() {
+		if !ended { // by a panic: an attempt that never ends would keep all others from its endpoint
+			ticket.Leave(admit.Neither)
+		}
+	}()
 	sending, span := c.spans.attempt(work, t.Host(), m.Number)
 	a := c.sender.Send(sending, t, carried(e, span), m)
 	c.spans.attempted(sending, span, a)
 	ours := a.Verdict == delivery.Ours || a.Reason == delivery.ReasonDNSOurs && c.resolverFails(a)
+	ended = true
 	failing := ticket.Leave(outcomeFor(a, ours))
 	c.metrics.attempted(a)
 	c.o.History.Attempt(seq, a)

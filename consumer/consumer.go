@@ -27,6 +27,7 @@ import (
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -73,6 +74,7 @@ type Options struct {
 	History      History               // the delivery log; nil remembers nothing
 	Metrics      prometheus.Registerer // where the metrics are registered; nil means nowhere
 	Tracer       trace.Tracer          // makes the spans of each event and attempt; nil traces nothing
+	Panics       *panics.Guard         // counts and tells of panics; nil counts them in Metrics
 }
 
 // defaultSlots is what one replica on two cores keeps busy: at 50 ms an
@@ -149,15 +151,19 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 	if o.History == nil {
 		o.History = noHistory{}
 	}
+	o.Metrics = o.metrics()
+	if o.Panics == nil {
+		o.Panics = panics.New(o.Log, o.Metrics)
+	}
 	c := &Consumer{
 		js: js, endpoints: endpoints, sender: sender, o: o,
 		slots:   newSlots(o.slots()),
-		metrics: newMetrics(o.metrics()),
+		metrics: newMetrics(o.Metrics),
 		mark:    mark.New(js, o.Layout, o.Log),
 		gate:    admit.NewGate(o.slots()),
-		parker:  lanes.NewParker(js, o.Layout.Names),
+		parker:  lanes.NewParker(js, o.Layout.Names, o.Panics),
 		leases: leases.New(js, o.Layout.Names, leases.Options{
-			Self: leases.Replica{ID: cmp.Or(o.Replica, "replica"), Version: o.Version, Started: time.Now().UTC()}, TTL: o.Layout.LeaseTTL, Log: o.Log,
+			Self: leases.Replica{ID: cmp.Or(o.Replica, "replica"), Version: o.Version, Started: time.Now().UTC()}, TTL: o.Layout.LeaseTTL, Log: o.Log, Panics: o.Panics,
 		}),
 		dead:  deadletters.New(js, o.Layout.Names),
 		quiet: quiet.New(o.Log),
@@ -165,11 +171,12 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 		spans: newSpans(o.Tracer, o.Layout.Names.Stream()),
 	}
 	c.unsent.dropped, c.returns.dropped = c.dropped, c.dropped
+	c.unsent.panics, c.returns.panics = o.Panics, o.Panics
 	c.live = &way{inflight: newInflight(), counted: c.countLive}
 	c.ways.add(c.live)
 	c.hands = newHands(c.handleOne)
 	c.replays = replay.New(js, fromReplays{c}, replay.Options{
-		Layout: o.Layout, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log,
+		Layout: o.Layout, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log, Panics: o.Panics,
 		Settled: c.metrics.replayed, Working: func(jobs int) { c.metrics.replays.Set(float64(jobs)) },
 	})
 	c.metrics.slots.Set(float64(o.slots()))
@@ -187,34 +194,35 @@ func (c *Consumer) Run(fetch, work context.Context) error {
 		return err
 	}
 	defer c.health.Close()
+	fetch, stopFetching := context.WithCancel(fetch)
+	defer stopFetching()
 	var loops sync.WaitGroup
 	keep, stopKeeping := context.WithCancel(work)
-	loops.Go(func() { c.keepMark(keep) })
-	loops.Go(func() { c.keepProgress(keep) })
-	loops.Go(func() { c.keepAdmission(keep) })
-	loops.Go(func() { c.keepCounting(keep) })
-	loops.Go(func() { c.hands.lend(keep) })
-	loops.Go(func() { c.parker.Run(keep) })
+	for _, loop := range []func(context.Context){c.keepMark, c.keepProgress, c.keepAdmission, c.keepCounting, c.hands.lend, c.parker.Run} {
+		loops.Go(func() { c.o.Panics.Keep(keep, panics.PlaceKeep, func() { loop(keep) }) })
+	}
 	own, stopOwning := context.WithCancel(work)
 	loops.Go(func() { c.leases.Run(own, c.own) })
 	unwatch := c.endpoints.Watch(func(ch config.Change) { c.owner.Changed(ch.Survey) })
-	replaying := make(chan struct{})
+	replaying := make(chan error, 1)
 	go func() {
-		defer close(replaying)
-		c.replays.Run(fetch, work)
+		err := c.o.Panics.Try(panics.PlaceRun, func() error { c.replays.Run(fetch, work); return nil })
+		stopFetching() // or it has ended: without replays nobody would know what they lack
+		replaying <- err
 	}()
-	c.pull(fetch, work)
+	err := c.o.Panics.Try(panics.PlaceRun, func() error { c.pull(fetch, work); return nil })
+	stopFetching()
 	c.stopping.Store(true)
 	unwatch()
 	stopOwning()
 	c.receivers.Wait()
 	c.hands.finish()
-	<-replaying
+	err = errors.Join(err, <-replaying)
 	c.returns.flush()
 	c.unsent.flush()
 	stopKeeping()
 	loops.Wait()
-	return c.lastLook(work)
+	return errors.Join(err, c.lastLook(work))
 }
 
 // openLanes reads what is known of failing endpoints, and gets ready to own
@@ -223,13 +231,13 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTime)
 	defer cancel()
 	names := c.o.Layout.Names
-	board, err := health.Open(ctx, c.js, names, c.o.Log)
+	board, err := health.Open(ctx, c.js, names, c.o.Log, c.o.Panics)
 	if err != nil {
 		return fmt.Errorf("start the lanes: %w", err)
 	}
 	c.health = board
 	c.owner = lanes.New(c.js, fromLanes{c}, lanes.Options{
-		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, MaxEvent: c.o.maxBytes(), Log: c.o.Log,
+		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, MaxEvent: c.o.maxBytes(), Log: c.o.Log, Panics: c.o.Panics,
 		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter, Revision: c.revision,
 		Buried: func(survey events.Survey, seq uint64) {
 			c.metrics.buried.Inc()

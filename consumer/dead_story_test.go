@@ -101,12 +101,16 @@ func TestAPanicOnOneEventIsADeadLetterWithItsStackAndTheProcessLives(t *testing.
 			t.Errorf("the event was tried %d times, want once", n)
 		}
 		got := w.letters()
-		if len(got) != 1 || got[0].Reason != "panic" || !strings.Contains(got[0].Stack, "panicking") || got[0].Detail != "the answer to everything" {
+		if len(got) != 1 || got[0].Reason != "panic" || !strings.Contains(got[0].Stack, "panicking") || got[0].Detail == "" || strings.Contains(got[0].Detail, "the answer") {
 			t.Fatalf("dead letters: %+v", got)
 		}
 		if string(got[0].Body) != w.published[cursed].body {
 			t.Error("the dead letter's body is not the event's")
 		}
+		p.begin("nobody")
+		next := w.publish("cursed")
+		w.advance(time.Second)
+		w.wantDelivered(next, 1) // the attempt that panicked keeps nobody away from the endpoint
 		w.wantSettled()
 	})
 }
@@ -135,8 +139,11 @@ func TestAPanicOnAParkedEventIsADeadLetterWithItsStackAndTheProcessLives(t *test
 		if n := count(t, registry, "webhooks_panics_total"); n != 1 {
 			t.Errorf("%v panics are counted, want 1", n)
 		}
-		id := w.publish("s1")
-		w.advance(time.Second)
+		w.endpoint("cursed").answers(200)
+		p.begin("nobody")
+		id, next := w.publish("s1"), w.publish("cursed")
+		w.advance(time.Minute)
 		w.wantDelivered(id, 1)
+		w.wantDelivered(next, 1) // the attempt that panicked keeps nobody away from the endpoint
 	})
 }

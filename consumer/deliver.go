@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -72,15 +72,10 @@ func (c *Consumer) laneLimit(survey events.Survey, l config.Limits, probe bool) 
 
 // Deliver implements lanes.Deliverer.
 func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.metrics.panics.Inc()
-			stack := string(debug.Stack())
-			c.o.Log.Error().Uint64("seq", w.Source).Str("panic", panicText(p)).Str("stack", stack).
-				Msg("panic while handling a parked event; it becomes a dead letter")
-			r = lanes.Result{Verdict: lanes.Bury, Reason: string(delivery.ReasonPanic), Detail: panicText(p), Stack: stack}
-		}
-	}()
+	defer c.o.Panics.Catch(panics.PlaceParked, func(p *panics.Panic) {
+		c.o.Log.Error().Uint64("seq", w.Source).Str("panic", p.What).Msg("panic while handling a parked event; it becomes a dead letter")
+		r = lanes.Result{Verdict: lanes.Bury, Reason: string(delivery.ReasonPanic), Detail: p.What, Stack: p.Stack}
+	})
 	target, limits, err := c.endpoints.Target(ctx, w.Survey)
 	switch {
 	case errors.Is(err, config.ErrNoEndpoint) && limits.Revision == 0:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/mark"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // pullPause is how long to wait after a pull that could not be made: NATS is
@@ -68,6 +69,8 @@ func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, erro
 // not fill. asked is when the pull was opened.
 func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int, asked time.Time) {
 	got := 0
+	defer func() { c.slots.give(n - got) }()
+	defer c.o.Panics.Catch(panics.PlacePull, nil)
 	for msg := range batch.Messages() {
 		got++
 		c.hands.do(errand{ctx, work, msg, asked})
@@ -80,12 +83,12 @@ func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBat
 	if err := batch.Error(); err != nil {
 		c.pullFailed(ctx, err)
 	}
-	c.slots.give(n - got)
 }
 
 // handleOne handles one message of a pull, and gives back its slot.
 func (c *Consumer) handleOne(e errand) {
 	defer c.slots.give(1)
+	defer c.o.Panics.Catch(panics.PlaceSettle, nil)
 	if lapsed(e.asked.Add(c.o.pullExpires()), time.Now(), c.o.Layout.Wait()) {
 		c.metrics.settled[outcomeLeft].Inc()
 		return

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +17,7 @@ import (
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -39,8 +38,18 @@ func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
 	}
 	in := arrival{msg, meta, c.live}
 	if f := c.enter(in); f != nil {
-		c.finish(work, in, f, c.consider(ctx, work, in))
+		c.conclude(work, in, f, func() conclusion { return c.consider(ctx, work, in) })
 	}
+}
+
+// conclude decides about a message in hand and settles it. Where that panics nothing
+// is told to the server: the message comes again.
+func (c *Consumer) conclude(work context.Context, in arrival, f *flight, consider func() conclusion) (end conclusion) {
+	defer c.o.Panics.Catch(panics.PlaceSettle, func(*panics.Panic) {
+		in.way.inflight.leave(f.seq)
+		end = conclusion{action: actLeave, outcome: outcomeLeft}
+	})
+	return c.finish(work, in, f, consider())
 }
 
 // enter takes a message in hand. It is nil when there is nothing to do: an attempt
@@ -64,12 +73,8 @@ func (c *Consumer) enter(in arrival) *flight {
 // consider decides what becomes of a message: decode, look up, attempt, decide.
 func (c *Consumer) consider(ctx, work context.Context, in arrival) (end conclusion) {
 	var span trace.Span
-	defer func() {
-		if p := recover(); p != nil {
-			end = c.panicked(p, in)
-		}
-		end.span = span
-	}()
+	defer func() { end.span = span }()
+	defer c.o.Panics.Catch(panics.PlaceEvent, func(p *panics.Panic) { end = c.panicked(p, in) })
 	e, err := c.o.Layout.Names.DecodeMax(in.Subject(), in.Headers(), in.Data(), c.o.maxBytes())
 	if meant := in.way.meant; meant != nil && !meant(c.o.Layout.Names.SubjectSurvey(in.Subject()), e) {
 		return conclusion{action: actAck, outcome: outcomeSkipped}
@@ -236,25 +241,13 @@ func (c *Consumer) unusable(err error) {
 	c.quiet.Warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
 }
 
-// panicked keeps the process alive when the handling of one event did not, and
-// keeps that event from doing it again.
-func (c *Consumer) panicked(p any, in arrival) conclusion {
-	c.metrics.panics.Inc()
-	stack := string(debug.Stack())
-	c.o.Log.Error().Uint64("seq", in.Sequence.Stream).Str("panic", panicText(p)).Str("stack", stack).
-		Msg("panic while handling an event; it becomes a dead letter")
+// panicked keeps an event whose handling has panicked from doing it again.
+func (c *Consumer) panicked(p *panics.Panic, in arrival) conclusion {
+	c.o.Log.Error().Uint64("seq", in.Sequence.Stream).Str("panic", p.What).Msg("panic while handling an event; it becomes a dead letter")
 	letter := c.letterOf(string(delivery.ReasonPanic), in)
-	letter.Detail, letter.Stack = panicText(p), stack
+	letter.Detail, letter.Stack = p.What, p.Stack
 	return conclusion{action: actBury, outcome: outcomeDead, letter: letter}
 }
-
-// panicText is what a panic says, in a length that a log line and a record can bear.
-func panicText(p any) string {
-	text := fmt.Sprint(p)
-	return strings.ToValidUTF8(text[:min(len(text), maxPanicText)], "")
-}
-
-const maxPanicText = 1 << 10
 
 // letterOf is the dead letter of a message of the event stream. The survey and
 // the id are read from what cannot be decoded as far as they can be.

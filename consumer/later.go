@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // maxLater bounds what is kept for later. Only what was in hand at one moment
@@ -14,6 +16,7 @@ const maxLater = 100_000
 // later is what to tell the server when it can be told: acknowledgements while
 // NATS is away, and, at a stop, what another replica may take at once.
 type later struct {
+	panics  *panics.Guard
 	dropped func() // hears of each one for which there is no room; never nil
 
 	mu   sync.Mutex // guards list
@@ -44,7 +47,11 @@ func (l *later) flush() {
 	l.mu.Unlock()
 	var kept []func() error
 	for _, send := range list {
-		if err := send(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+		err := l.panics.Try(panics.PlaceAck, send)
+		switch {
+		case errors.As(err, new(*panics.Panic)):
+			l.dropped() // it would do so again
+		case err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd):
 			kept = append(kept, send)
 		}
 	}

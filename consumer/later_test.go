@@ -7,6 +7,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// One that panics would do so for ever: it is dropped, and its event comes again.
+func TestAnAcknowledgementThatPanicsIsDropped(t *testing.T) {
+	dropped, sent := 0, 0
+	l := &later{dropped: func() { dropped++ }}
+	l.add(func() error { panic("no message") })
+	l.add(func() error { sent++; return nil })
+	l.flush()
+	l.flush()
+	if dropped != 1 || sent != 1 || len(l.list) != 0 {
+		t.Errorf("%d dropped, %d sent, %d kept; want one dropped and one sent", dropped, sent, len(l.list))
+	}
+}
+
 func TestWhatIsToldLaterIsSentWithoutHoldingAnybodyUp(t *testing.T) {
 	l := &later{dropped: func() { t.Error("something was dropped") }}
 	sent := map[string]int{}

@@ -29,7 +29,6 @@ type metrics struct {
 	ackErrors   prometheus.Counter
 	acksDropped prometheus.Counter
 	rebinds     prometheus.Counter
-	panics      prometheus.Counter
 	unsealable  prometheus.Counter
 	inFlight    prometheus.Gauge
 	lag         prometheus.Gauge
@@ -99,7 +98,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.ackErrors = counter("ack_errors_total", "Acknowledgements that could not be sent because NATS was away.")
 	m.acksDropped = counter("acks_dropped_total", "Acknowledgements that were not kept for when NATS is back, because too many waited already: their events come again.")
 	m.rebinds = counter("consumer_rebinds_total", "Times the watchdog bound the consumer anew because nothing arrived in spite of lag.")
-	m.panics = counter("panics_total", "Panics while handling one event.")
 	m.unsealable = counter("unsealable_secrets_total", "Times an event had to wait because its endpoint's secret cannot be opened with our key ring; it rises for as long as that lasts.")
 	m.inFlight = gauge("in_flight", "Messages in hand.")
 	m.lag = gauge("lag_events", "Events in the stream that were not yet given to any replica.")
@@ -122,7 +120,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.looked = gauge("last_look_timestamp_seconds", "When the lag and the mark were last seen, in Unix seconds; 0 is never.")
 	m.waiting = newWaitingMetrics(reg)
 	reg.MustRegister(replayed, m.replays, m.yielding, m.unsealable, m.buried, m.unusable, custody, m.slots, m.looked, m.resolver, attempts, settled, refused, m.attemptTime, m.latency, m.redelivered, m.reacked, m.ackErrors, m.acksDropped, m.rebinds,
-		m.panics, m.inFlight, m.lag, m.ackPending, m.lost, m.lostEver, m.timeLeft, m.alarm)
+		m.inFlight, m.lag, m.ackPending, m.lost, m.lostEver, m.timeLeft, m.alarm)
 	return m
 }
 

@@ -35,7 +35,7 @@ type fromReplays struct{ *Consumer }
 // Begin implements replay.Deliverer.
 func (c fromReplays) Begin(job replay.Record) replay.Sending {
 	s := &sending{c: c.Consumer, way: &way{replay: job.ID, inflight: newInflight(), meant: meantBy(job)}}
-	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes)
+	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes, c.o.Panics)
 	c.ways.add(s.way)
 	return s
 }
@@ -79,11 +79,13 @@ func (s *sending) Send(ctx, work context.Context, msg jetstream.Msg) replay.Resu
 	if f == nil {
 		return r
 	}
-	end := s.consider(ctx, work, in)
-	if end.action == actReturn {
-		end.action = actLeave // a replay is in no hurry: it may have been paused, and go on here
-	}
-	end = s.c.finish(work, in, f, end)
+	end := s.c.conclude(work, in, f, func() conclusion {
+		end := s.consider(ctx, work, in)
+		if end.action == actReturn {
+			end.action = actLeave // a replay is in no hurry: it may have been paused, and go on here
+		}
+		return end
+	})
 	r.Outcome, r.Survey = replayOutcomes[end.outcome], end.survey
 	return r
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -20,6 +21,7 @@ const roomFor = 2 * time.Second
 type rooms struct {
 	js     jetstream.JetStream
 	names  events.Names
+	panics *panics.Guard
 	events int
 	bytes  int64
 	asking singleflight.Group // one question a survey at a time
@@ -34,8 +36,8 @@ type depth struct {
 	asked  time.Time
 }
 
-func newRooms(js jetstream.JetStream, names events.Names, laneEvents int, laneBytes int64) *rooms {
-	r := &rooms{js: js, names: names, known: map[events.Survey]*depth{}}
+func newRooms(js jetstream.JetStream, names events.Names, laneEvents int, laneBytes int64, guard *panics.Guard) *rooms {
+	r := &rooms{js: js, names: names, panics: guard, known: map[events.Survey]*depth{}}
 	r.events, r.bytes = lanes.Quota(laneEvents, laneBytes)
 	return r
 }
@@ -46,13 +48,15 @@ func (r *rooms) take(ctx context.Context, survey events.Survey, size int) (bool,
 		return room, nil
 	}
 	_, err, _ := r.asking.Do(string(survey), func() (any, error) {
-		n, err := lanes.Depth(ctx, r.js, r.names, survey)
-		if err == nil {
-			r.mu.Lock()
-			r.known[survey] = &depth{n, time.Now()}
-			r.mu.Unlock()
-		}
-		return nil, err
+		return nil, r.panics.Try(panics.PlaceSettle, func() error { // or it would panic in everybody who waits for the answer
+			n, err := lanes.Depth(ctx, r.js, r.names, survey)
+			if err == nil {
+				r.mu.Lock()
+				r.known[survey] = &depth{n, time.Now()}
+				r.mu.Unlock()
+			}
+			return err
+		})
 	})
 	room, _ := r.tryTake(survey, size)
 	return room, err

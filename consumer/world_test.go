@@ -29,6 +29,7 @@ import (
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/delivery/leaktest"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -68,6 +69,8 @@ type world struct {
 	tracer    trace.Tracer                                // of replicas started from now on; nil traces nothing
 	calm      time.Duration                               // how often replicas started from now on look at the mark, and how long they pull; 0 is the default
 	lookups   func(consumer.Endpoints) consumer.Endpoints // around each replica's store; nil leaves it as it is
+	trap      *trap                                       // set in each replica's way to NATS and to receivers; nil sets none
+	panics    *panics.Guard                               // of all that a replica is made of; nil leaves the consumer to its own
 }
 
 // published is one event the platform got an acknowledgement for.
@@ -267,15 +270,19 @@ func (w *world) start() *replica {
 func (w *world) tryStart() (*replica, error) {
 	r := &replica{w: w, id: fmt.Sprint("replica-", len(w.replicas)), nc: w.server.ConnectOver(w.wire), done: make(chan error, 1)}
 	js := bustest.JetStream(w.t, r.nc)
+	dial := w.internet.dial
+	if w.trap != nil {
+		js, dial = trappedBus{js, w.trap}, w.trap.dialling(dial)
+	}
 	log := zerolog.New(w.log).With().Int("replica", len(w.replicas)).Logger()
 	var err error
 	if r.store, err = config.Open(w.t.Context(), js, w.layout.Names.Endpoints(), config.StoreOptions{
-		Keys: w.keys, Rules: delivery.Rules{AllowInsecure: true}, Log: log,
+		Keys: w.keys, Rules: delivery.Rules{AllowInsecure: true}, Log: log, Panics: w.panics,
 	}); err != nil {
 		return nil, err
 	}
 	if r.client, err = delivery.NewClient(delivery.Options{
-		Version: "story", Rules: delivery.Rules{AllowInsecure: true}, DialContext: w.internet.dial,
+		Version: "story", Rules: delivery.Rules{AllowInsecure: true}, DialContext: dial, Panics: w.panics,
 	}); err != nil {
 		return nil, err
 	}
@@ -289,7 +296,7 @@ func (w *world) tryStart() (*replica, error) {
 	}
 	r.consumer = consumer.New(js, endpoints, sender, consumer.Options{
 		Layout: w.layout, Replica: r.id, Slots: storySlots, LaneEvents: w.laneMost, DisableAfter: w.disable, Log: log,
-		MarkInterval: w.calm, PullExpires: w.calm, History: w.history, Metrics: w.metrics, Tracer: w.tracer,
+		MarkInterval: w.calm, PullExpires: w.calm, History: w.history, Metrics: w.metrics, Tracer: w.tracer, Panics: w.panics,
 	})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())

@@ -30,11 +30,11 @@ func TestAFloodAfterTheAttemptEndsTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ca := newAuthority(t)
-				cert := ca.issue(t, "receiver.example", longLeft)
+				ca := hostiletest.NewAuthority(t)
+				cert := ca.Issue(t, "receiver.example", hostiletest.LongLeft)
 				t.Cleanup(func() { time.Sleep(2 * time.Minute) })
 				dials, sent := 0, 0
-				client := mustClient(t, Options{RootCAs: ca.pool, DialContext: func(context.Context, string, string) (net.Conn, error) {
+				client := mustClient(t, Options{RootCAs: ca.Pool, DialContext: func(context.Context, string, string) (net.Conn, error) {
 					dials++
 					ours, theirs := net.Pipe()
 					go hostiletest.SpeaksHTTP2(cert, nil, func(s hostiletest.Stream) {

@@ -2,12 +2,15 @@ package delivery
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/hostiletest"
 )
 
 // What holds for the endpoint beside a hostile one, and for the process.
@@ -37,13 +40,15 @@ const (
 // While each hostile receiver there is has as many attempts under way as it would get, on real sockets, a healthy
 // endpoint keeps its latency and the process its memory. The hostile ones are in another process, as they are in life.
 func TestAHealthyEndpointBesideEachHostileOne(t *testing.T) {
-	trusted, at := hostileProcess(t)
+	apart := hostiletest.StartApart(t, hostileHost)
+	trusted := x509.NewCertPool()
+	trusted.AddCert(apart.Authority)
 	client := hostileClient(t, trusted)
 	good := receiver(t, "127.0.0.1:0", func(http.ResponseWriter, *http.Request) {})
 	healthy := mustTarget(t, TargetSpec{URL: "http://" + good.String()})
-	for i, v := range everyHostileReceiver(t, newAuthority(t)) {
-		hostile := mustTarget(t, TargetSpec{URL: at[i]})
-		t.Run(v.name, func(t *testing.T) {
+	for i, v := range hostiletest.Every(t, hostiletest.NewAuthority(t), hostileHost) {
+		hostile := mustTarget(t, TargetSpec{URL: apart.URLs[i]})
+		t.Run(v.Name, func(t *testing.T) {
 			var quiet, beside latency
 			var grown uint64
 			for round := 1; round <= besideMostRounds; round++ {
@@ -99,7 +104,7 @@ func (l *latency) within(quiet *latency) bool {
 
 // besiege keeps attempts at a hostile receiver in hand until it is told to stop. One that has ended, as it must, is
 // followed by another a little later, more often than an endpoint that fails would ever see.
-func besiege(t *testing.T, client *Client, target *Target, v onSocket) (stop func()) {
+func besiege(t *testing.T, client *Client, target *Target, v hostiletest.Receiver) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var attempts sync.WaitGroup
 	for range inHand {
@@ -110,7 +115,7 @@ func besiege(t *testing.T, client *Client, target *Target, v onSocket) (stop fun
 					return
 				}
 				if a.Reason != ReasonReset || !a.Phases.Reused { // some close what they let us keep
-					wantOneOf(t, a, v.verdict, v.reasons)
+					wantEndOf(t, a, v)
 				}
 				select {
 				case <-ctx.Done():

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // Client makes attempts. It is safe for concurrent use, and one is enough for a process: it keeps the connections.
@@ -23,6 +25,7 @@ type Client struct {
 	guard     *guard      // nobody asks it where Options.DialContext replaces dialling
 	dialer    *net.Dialer // asks the guard; idle where Options.DialContext replaces it
 	dial      dialFunc
+	panics    *panics.Guard
 	timeout   time.Duration
 	agent     string
 
@@ -50,6 +53,7 @@ func NewClient(o Options) (*Client, error) {
 		dial:    d.DialContext,
 		timeout: o.timeout(),
 		agent:   agent,
+		panics:  o.Panics,
 
 		requests: sync.Pool{New: func() any { return new([]byte) }},
 		readers:  sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBytes) }},
@@ -58,6 +62,7 @@ func NewClient(o Options) (*Client, error) {
 	if o.DialContext != nil {
 		c.dial = o.DialContext
 	}
+	c.dial = surviving(o.Panics, c.dial)
 	c.transport = newTransport(o, c)
 	return c, nil
 }
@@ -98,7 +103,7 @@ func newTransport(o Options, c *Client) *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy
 		DialContext:            c.dialTCP,
-		DialTLSContext:         c.dialForTransport,
+		DialTLSContext:         surviving(o.Panics, c.dialForTransport),
 		MaxIdleConns:           o.maxIdle(),
 		MaxIdleConnsPerHost:    o.maxIdlePerHost(),
 		IdleConnTimeout:        idleTime,

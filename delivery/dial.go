@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/http/httptrace"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -28,6 +30,15 @@ func (c *Client) dialTCP(ctx context.Context, network, address string) (net.Conn
 		return nil, err
 	}
 	return newLimited(conn), nil
+}
+
+// surviving makes a panic while dialling the dial's error. net/http dials in goroutines of its own, where nobody above
+// would catch it, and a dial that fails is one that is made again.
+func surviving(guard *panics.Guard, dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		defer guard.Catch(panics.PlaceDial, func(p *panics.Panic) { err = p })
+		return dial(ctx, network, address)
+	}
 }
 
 // dialRoute connects, and over TLS agrees on a protocol.

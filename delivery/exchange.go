@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http/httptrace"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // inlineBytes is up to which size a request is written before its answer is read. A longer one may fill every buffer on
@@ -57,6 +59,12 @@ func (c *call) connect(ctx context.Context) (*connection, error) {
 // exchange sends the request and reads the answer. It owns the connection, and keeps it where it can serve again.
 func (c *call) exchange(ctx context.Context, conn *connection) error {
 	c.trace.connected(conn.under, conn.reused)
+	owned := true
+	defer func() {
+		if owned { // whoever survives a panic knows nothing of the connection
+			conn.breakOff()
+		}
+	}()
 	_ = conn.SetDeadline(c.deadline)
 	stop := context.AfterFunc(ctx, conn.interrupt)
 	conn.borrow(&c.client.readers)
@@ -65,6 +73,7 @@ func (c *call) exchange(ctx context.Context, conn *connection) error {
 	ended := err == nil && c.answered(answer)
 	clean := conn.giveBack(&c.client.readers)
 	c.trace.use(nil)
+	owned = false
 	if !stop() || !ended || !sending.ended() {
 		conn.breakOff()
 		return sending.failed(err)
@@ -91,11 +100,13 @@ func (c *call) send(conn *connection) sending {
 		s := sending{done: make(chan error, 1)}
 		go func() {
 			defer c.client.requests.Put(request)
-			_, err := conn.Write(*request)
-			if err == nil {
-				_, err = conn.Write(c.event.Body)
-			}
-			s.done <- err
+			s.done <- c.client.panics.Try(panics.PlaceDial, func() error {
+				_, err := conn.Write(*request)
+				if err == nil {
+					_, err = conn.Write(c.event.Body)
+				}
+				return err
+			})
 		}()
 		return s
 	}

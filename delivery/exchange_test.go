@@ -97,7 +97,7 @@ func TestLongEventsKeepTheirConnection(t *testing.T) {
 
 // A host may change what it speaks, either way, and no attempt is lost by it.
 func TestAHostThatChangesItsProtocol(t *testing.T) {
-	ca := newAuthority(t)
+	ca := hostiletest.NewAuthority(t)
 	var proto atomic.Value
 	serve := func(at string, http2 bool) (*httptest.Server, string) {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", at)
@@ -107,13 +107,13 @@ func TestAHostThatChangesItsProtocol(t *testing.T) {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { proto.Store(r.Proto) }))
 		server.Listener.Close()
 		server.Listener, server.EnableHTTP2, server.Config.ErrorLog = l, http2, quiet()
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", longLeft)}, MinVersion: tls.VersionTLS12}
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1", hostiletest.LongLeft)}, MinVersion: tls.VersionTLS12}
 		server.StartTLS()
 		return server, l.Addr().String()
 	}
 	server, at := serve("127.0.0.1:0", true)
 	rules := Rules{Allow: loopback}
-	client := mustClient(t, Options{Rules: rules, RootCAs: ca.pool})
+	client := mustClient(t, Options{Rules: rules, RootCAs: ca.Pool})
 	target := mustTargetUnder(t, TargetSpec{URL: "https://" + at}, rules)
 	for i, want := range []string{"HTTP/2.0", "HTTP/1.1", "HTTP/1.1", "HTTP/2.0"} {
 		if i > 0 {

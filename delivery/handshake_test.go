@@ -30,11 +30,11 @@ func handshaker(t *testing.T, cert tls.Certificate) (address netip.AddrPort, ask
 }
 
 func TestHandshake(t *testing.T) {
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := hostiletest.NewAuthority(t), hostiletest.NewAuthority(t)
 	until := time.Date(2061, 1, 31, 12, 0, 0, 0, time.UTC)
-	good, asked := handshaker(t, ca.issue(t, "127.0.0.1", until))
-	expired, _ := handshaker(t, ca.issue(t, "127.0.0.1", longAgo.Add(time.Hour)))
-	misnamed, _ := handshaker(t, ca.issue(t, "example.com", until))
+	good, asked := handshaker(t, ca.Issue(t, "127.0.0.1", until))
+	expired, _ := handshaker(t, ca.Issue(t, "127.0.0.1", hostiletest.LongAgo.Add(time.Hour)))
+	misnamed, _ := handshaker(t, ca.Issue(t, "example.com", until))
 	silent := receiver(t, "127.0.0.1:0", nil)
 	gone, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -47,14 +47,14 @@ func TestHandshake(t *testing.T) {
 		pool *x509.CertPool
 		want Reason
 	}{
-		"a sound one":               {"https://" + good.String() + "/path", ca.pool, ""},
-		"an authority nobody knows": {"https://" + good.String(), other.pool, ReasonTLS},
-		"expired":                   {"https://" + expired.String(), ca.pool, ReasonTLS},
-		"another's name":            {"https://" + misnamed.String(), ca.pool, ReasonTLS},
-		"no TLS there":              {"https://" + silent.String(), ca.pool, ReasonTLS},
-		"without TLS":               {"http://" + silent.String(), ca.pool, ""},
-		"nobody there":              {"https://" + gone.Addr().String(), ca.pool, ReasonRefused},
-		"this service itself":       {"https://" + own.String(), ca.pool, ReasonBlocked},
+		"a sound one":               {"https://" + good.String() + "/path", ca.Pool, ""},
+		"an authority nobody knows": {"https://" + good.String(), other.Pool, ReasonTLS},
+		"expired":                   {"https://" + expired.String(), ca.Pool, ReasonTLS},
+		"another's name":            {"https://" + misnamed.String(), ca.Pool, ReasonTLS},
+		"no TLS there":              {"https://" + silent.String(), ca.Pool, ReasonTLS},
+		"without TLS":               {"http://" + silent.String(), ca.Pool, ""},
+		"nobody there":              {"https://" + gone.Addr().String(), ca.Pool, ReasonRefused},
+		"this service itself":       {"https://" + own.String(), ca.Pool, ReasonBlocked},
 	} {
 		rules := Rules{AllowInsecure: true}
 		client := mustClient(t, Options{Rules: rules, RootCAs: c.pool, Own: []netip.AddrPort{own}})

@@ -21,7 +21,7 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 	for name, v := range map[string]struct{ tls, http2 bool }{"HTTP/1.1": {}, "HTTP/1.1 over TLS": {tls: true}, "HTTP/2": {true, true}} {
 		t.Run(name, func(t *testing.T) {
 			trap := hostiletest.NewCanary(t, "127.0.0.1:0")
-			ca := newAuthority(t)
+			ca := hostiletest.NewAuthority(t)
 			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.2:%d", trap.Addr.Port()))
 			if err != nil {
 				t.Fatal(err)
@@ -31,7 +31,7 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 			}}
 			scheme := "http"
 			if v.tls {
-				scheme, server.TLS = "https", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "hooks.example.com", longLeft)}}
+				scheme, server.TLS = "https", &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "hooks.example.com", hostiletest.LongLeft)}}
 				server.StartTLS()
 			} else {
 				server.Start()
@@ -39,7 +39,7 @@ func TestAKeptConnectionIsNotMovedByDNS(t *testing.T) {
 			t.Cleanup(server.Close)
 			var moved atomic.Bool
 			client := mustClient(t, Options{
-				RootCAs: ca.pool, Rules: Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}},
+				RootCAs: ca.Pool, Rules: Rules{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}},
 				Resolver: resolver(t, func(_ string, k dnsmessage.Type) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 					if moved.Load() {
 						return addresses(k, "127.0.0.1")

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // Options say how a Client sends. The zero value is a client for the public internet.
@@ -23,6 +25,8 @@ type Options struct {
 
 	// DialContext replaces dialling, resolver and guard and all, for receivers in memory. nil = the guarded dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Panics *panics.Guard // hears of a panic while dialling, which net/http does in goroutines of its own
 }
 
 func (o Options) version() string        { return either(o.Version, "dev") }

@@ -129,11 +129,11 @@ func TestSendRefusesWhatTLSCannotProve(t *testing.T) {
 		wantEnd(t, send(t, redirectDial(t, client, target), other), Again, ReasonTLS)
 	})
 	t.Run("expired", func(t *testing.T) {
-		ca := newAuthority(t)
+		ca := hostiletest.NewAuthority(t)
 		client, target := secure(t, handler, func(s *httptest.Server) {
-			s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", time.Now().Add(-time.Hour))}}
+			s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1", time.Now().Add(-time.Hour))}}
 		})
-		client.tls.RootCAs = ca.pool
+		client.tls.RootCAs = ca.Pool
 		wantEnd(t, send(t, client, target), Again, ReasonTLS)
 	})
 	t.Run("TLS 1.1", func(t *testing.T) {

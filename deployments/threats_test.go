@@ -11,10 +11,11 @@ import (
 )
 
 // shown is where each threat, each hostile input and each mistake that others have
-// made is a test: package:test, or package:test/"name of a case".
+// made is a test: package:test, or package:test/"name of a case";
+// what hostile receivers do is a case of the list in delivery/hostiletest.
 var shown = map[string][]string{
 	// URLs that lead where nothing may go.
-	"an address in whatever spelling":             {"delivery:TestCheckURLRefuses", "delivery:TestGuardFindsWhatAnAddressIs", "delivery:TestNothingReachesACanary"},
+	"an address in whatever spelling":             {"delivery:TestCheckURLRefuses", "delivery:TestGuardFindsWhatAnAddressIs", "delivery:TestNothingReachesACanary", "delivery:TestNothingReachesACanaryByTheSystemsResolverEither", "delivery:TestRefusedURLsReachNothingEither"},
 	"a name that resolves to a private address":   {"delivery:TestANameThatLeadsNowhereIsRefusedAtTheDial", "delivery:TestNamesThatResolveToWhereNothingMayGo"},
 	"a name with a good and a bad address":        {"delivery:TestANameWithOneGoodAddress"},
 	"an alias of a private name":                  {`delivery:TestNamesThatResolveToWhereNothingMayGo/"an alias of loopback"`},
@@ -27,24 +28,27 @@ var shown = map[string][]string{
 	"ports of other protocols":                    {`delivery:TestCheckURLRefuses/"port 4222"`, `delivery:TestCheckURLRefuses/"port 65536"`},
 	"other schemes":                               {`delivery:TestCheckURLRefuses/"gopher"`, `delivery:TestCheckURLRefuses/"file"`},
 	"a URL of 8 kB, an empty host":                {`delivery:TestCheckURLRefuses/"8 kB"`, `delivery:TestCheckURLRefuses/"no host"`},
-	"redirects":                                   {"delivery:TestSendNeverFollowsRedirects"},
+	"redirects":                                   {"delivery:TestSendNeverFollowsRedirects", "delivery:TestARedirectToWhereNothingMayGoIsNotFollowed"},
 	"proxy variables":                             {"delivery:TestSendIgnoresProxySettings"},
-	"a URL that changed between check and dial":   {"delivery:TestGuardJudgesAtTheDial"},
+	"a URL that changed between check and dial":   {"delivery:TestGuardJudgesAtTheDial", "cmd/webhooks:TestAURLThatTurnsPrivateBetweenTries"},
 	"an owner's header that would be one of ours": {"delivery:TestCheckHeaders", "delivery:FuzzHeaders"},
 
 	// Hostile receivers, one by one in fake time, and all at once on sockets.
-	"no answer, slow answers, broken answers": {"delivery:TestHostileReceivers", "delivery:TestAHealthyEndpointBesideEachHostileOne"},
-	"nobody accepts":                   {"delivery:TestADialThatNeverEnds"},
-	"answers without end":              {"delivery:TestEndlessAnswersAreCutOff"},
-	"a gzip bomb":                      {"delivery:TestSendInflatesNothing"},
-	"a 2xx at 4.99 s and at 5.01 s":    {`delivery:TestHostileReceivers/"a 2xx just in time"`, `delivery:TestHostileReceivers/"a 2xx just too late"`},
-	"certificates that prove nothing":  {"delivery:TestSendRefusesWhatTLSCannotProve"},
-	"a handshake that stalls":          {"delivery:TestAHandshakeThatNeverEnds"},
-	"HTTP/2 GOAWAY, floods, no window": {"delivery:TestHostileHTTP2Receivers", "delivery:TestAFloodAfterTheAttemptEndsTheConnection"},
-	"a dead HTTP/2 connection":         {"delivery:TestADeadHTTP2ConnectionIsReplaced"},
-	"Retry-After of any kind":          {"delivery:TestRetryAfter", "delivery:FuzzRetryAfter"},
-	"410, 429, 401":                    {"delivery:TestSendJudgesByTheStatusAlone", "delivery:TestClassifyEveryStatus"},
-	"closed on reuse":                  {"delivery:TestClosedOnReuse", "delivery:TestClosedBeforeReuse"},
+	"no answer, slow answers, broken answers": {"delivery:TestHostileReceivers", "delivery:TestHostileReceiversOnSockets"},
+	"a healthy endpoint beside them":          {"delivery:TestAHealthyEndpointBesideEachHostileOne", "cmd/webhooks:TestHealthyEndpointsBesideTheWorstOnes"},
+	"nobody accepts":                          {"delivery:TestADialThatNeverEnds", "delivery:TestHostileReceiversOnSockets"},
+	"answers without end":                     {"delivery:TestEndlessAnswersAreCutOff"},
+	"a gzip bomb":                             {"delivery:TestSendInflatesNothing"},
+	"a 2xx at 4.99 s and at 5.01 s":           {`delivery/hostiletest:OneByOne/"a 2xx just in time"`, `delivery/hostiletest:OneByOne/"a 2xx just too late"`, "delivery:TestHostileReceivers"},
+	"reset after the status line":             {`delivery/hostiletest:resettingReceivers/"RST after the status line"`, "delivery:TestHostileReceiversOnSockets", "delivery:TestResetsAreRealOnes"},
+	"a redirect loop":                         {`delivery/hostiletest:OneByOne/"a redirect to itself"`, "delivery:TestHostileReceivers"},
+	"certificates that prove nothing":         {"delivery:TestSendRefusesWhatTLSCannotProve"},
+	"a handshake that stalls":                 {"delivery:TestAHandshakeThatNeverEnds"},
+	"HTTP/2 GOAWAY, floods, no window":        {"delivery:TestHostileHTTP2Receivers", "delivery:TestAFloodAfterTheAttemptEndsTheConnection"},
+	"a dead HTTP/2 connection":                {"delivery:TestADeadHTTP2ConnectionIsReplaced"},
+	"Retry-After of any kind":                 {"delivery:TestRetryAfter", "delivery:FuzzRetryAfter"},
+	"410, 429, 401":                           {"delivery:TestSendJudgesByTheStatusAlone", "delivery:TestClassifyEveryStatus"},
+	"closed on reuse":                         {"delivery:TestClosedOnReuse", "delivery:TestClosedBeforeReuse", "delivery:TestResetOnReuse"},
 
 	// Payloads.
 	"what is not an event":                 {"events:TestWhatIsRefused", "events:FuzzDecode", "consumer:TestMalformedEventsNeitherBlockNorLoop"},
@@ -52,26 +56,32 @@ var shown = map[string][]string{
 	"the largest event, and one byte more": {"events:TestTheLargestEventPassesAndOneByteMoreDoesNot", "consumer:TestTheLargestEventParksAndArrivesByteForByte"},
 	"4,000 headers":                        {"events:TestFourThousandHeadersAreIgnored"},
 	"a subject of another survey or depth": {"events:TestTheSubjectMustAgree", "consumer:TestADifferentSurveyInTheSubjectIsRefused"},
+	"endpoint JSON of any kind":            {"config:FuzzParseEndpoint"},
+	"a signature of any kind":              {"delivery:FuzzVerify", "delivery:FuzzDiagnose"},
 	"an endpoint of a newer schema":        {"config:TestSchemaAndTypeRefuseTheSame", "config:TestInvalidValuesAreKeptWithTheirReason"},
 	"an empty secret":                      {"delivery:TestNewSecretRefusesWithoutQuoting", "delivery:TestNewTargetRefusesWhatCannotBeSent"},
 
 	// What happens on NATS.
-	"the event stream is missing or another one": {"cmd/webhooks:TestReadinessTellsAnAlarmAndWhatToDo", "consumer/provision:TestAnEmptyServerGetsEverythingAndASecondRunFindsItSame"},
+	"the event stream is missing or another one": {"cmd/webhooks:TestTheEventStreamIsDeletedUnderTheService", "cmd/webhooks:TestReadinessTellsAnAlarmAndWhatToDo", "consumer/provision:TestAnEmptyServerGetsEverythingAndASecondRunFindsItSame"},
 	"the consumer is deleted":                    {`cmd/webhooks:TestWhatNATSMayDoToUs/"the live consumer is deleted"`},
 	"a bucket is deleted and made anew":          {"consumer:TestTheEndpointBucketIsRecreated", "config:TestABucketMadeAnewIsNoticed", "config:TestADeletedBucketKeepsWhatIsKnown"},
 	"a purge under us":                           {`cmd/webhooks:TestWhatNATSMayDoToUs/"the event stream is purged"`, `cmd/webhooks:TestWhatNATSMayDoToUs/"the lanes are purged"`, "config:TestAPurgedBucketIsNoticed"},
-	"storage is full":                            {"consumer:TestAFullLanesStreamKeepsEventsWhereTheyAre"},
+	"storage is full":                            {"cmd/webhooks:TestAFullStoreKeepsEventsUntilThereIsRoom", "consumer:TestAFullLanesStreamKeepsEventsWhereTheyAre"},
 	"permissions are revoked":                    {`cmd/webhooks:TestWhatNATSMayDoToUs/"permissions are revoked, and given back"`},
 	"credentials expire":                         {"cmd/webhooks:TestCredentialsThatExpireAreReadAnew"},
 	"lame duck":                                  {`cmd/webhooks:TestWhatNATSMayDoToUs/"lame duck, and a server that comes back"`},
 	"max_payload is lowered":                     {`cmd/webhooks:TestWhatNATSMayDoToUs/"max_payload is lowered below what is stored"`, "consumer/deadletters:TestWhatIsTooLargeToCopyIsBuriedByReference"},
 	"two replicas provision at once":             {"consumer/provision:TestTwoReplicasProvisionAtOnce"},
 	"a stream of the name with other settings":   {"consumer/provision:TestAStreamThatCannotKeepThePromiseStopsTheService"},
+	"an answer of NATS sent where it does harm":  {"cmd/webhooks:TestEachUserOfNATSCanDoItsWorkAndNothingElse"},
+	"more endpoints than there is memory for":    {"config:TestEndpointsPastTheBoundAreAskedFor"},
 	"a user of NATS does what is not its work":   {"cmd/webhooks:TestEachUserOfNATSCanDoItsWorkAndNothingElse"},
 	"TLS, mutual TLS, NKeys, credentials":        {"cmd/webhooks/internal/bus:TestTLSAndMutualTLS", "cmd/webhooks/internal/bus:TestEveryWayToSayWhoOneIs", "cmd/webhooks/internal/bus:TestACredentialsFile"},
 
 	// Secrets.
 	"a secret in anything that is written": {"cmd/webhooks:TestNoSecretIsInAnythingAFullRunWrites", "consumer/deliverylog:TestNothingSecretReachesTheLog", "delivery:TestSendKeepsSecretsOutOfTheAttempt", "delivery/leaktest:TestEveryDisguiseIsSeenThrough"},
+	"a credential in what a command says":  {"cmd/webhooks:TestACredentialThatCannotBeReadIsNotQuoted", "cmd/webhooks:TestConfigShowHidesWhoeverAsksNATS", "cmd/webhooks:TestASeedInPlaceOfItsFileIsNotQuoted", "config:TestAddressesAreShownWithoutWhoeverAsks"},
+	"a panic":                              {"consumer:TestAPanicAnywhereCostsNoEventAndNoProcess", "consumer:TestAPanicInTheFetchLoopEndsTheReplicaOnPurpose", "cmd/webhooks:TestAPanicInTheFetchLoopEndsTheService", "cmd/webhooks/internal/admin:TestARequestThatPanicsIsAnswered", "delivery/panics:TestAPanicTellsWhereAndNothingOfWhatWasInHand"},
 	"a secret that cannot be opened":       {"consumer:TestAnUnsealableSecretAlarmsAndWaitsAndIsNeverSentUnsigned", "config:TestWhatDoesNotOpenIsOurFault"},
 	"a secret that has expired":            {"delivery:TestNothingGoesOutUnsignedWhenEverySecretHasExpired", "delivery:TestRotationSignsWithWhatIsLive"},
 	"secrets rotated under load":           {"cmd/webhooks:TestAThousandRotationsUnderLoad"},
@@ -83,10 +93,22 @@ var shown = map[string][]string{
 	"slow and greedy clients of it":        {"cmd/webhooks/internal/admin:TestSlowAndGreedyClientsAreLetGo"},
 	"a command line of a stranger":         {"cmd/webhooks:FuzzArguments"},
 
+	// Nothing grows with what strangers send.
+	"a log line, whatever was answered":        {"delivery:TestAttemptLogsTheHostAndNothingElseOfTheURL", "delivery:TestEndlessAnswersAreCutOff", "delivery:TestPrintable"},
+	"a log of trouble that lasts":              {"consumer/internal/quiet:TestEachKindOfTroubleIsToldSeldom", "consumer:TestAnOutageOfNATSIsNoOutageOfTheLog"},
+	"the cardinality of metrics":               {"deployments/checks:TestLabelsAreBounded", "delivery:TestReasonsAndVerdictsAreClosedSets"},
+	"the index of the lanes":                   {"consumer/lanes:TestAnEntryIsAFewWords", "consumer:TestWhatALaneCannotHoldIsBroughtAfterRecovery"},
+	"an attempt's record":                      {"consumer/deliverylog:TestHostileTextIsHeldAndShownSafely", "consumer/deliverylog:FuzzDecodeRecord"},
+	"attempts that cannot be written":          {"consumer/deliverylog:TestWhatDoesNotFitIsDroppedCountedAndTold"},
+	"acknowledgements that wait for NATS":      {"consumer:TestWhatHasNoRoomForLaterIsCounted"},
+	"a dead letter":                            {"consumer/deadletters:TestLetterIsBounded"},
+	"endpoints and hosts that nobody asks for": {"consumer/admit:TestIdleEndpointsAndHostsAreForgotten"},
+	"a request to the HTTP API":                {`cmd/webhooks:TestWhatTheAPIRefusesItExplains/"a body that is too large"`, "cmd/webhooks:TestTheAPIIsClosedWithoutAToken"},
+
 	// Mistakes that others in the field have made.
-	"a time-out that stops at the headers":          {`delivery:TestHostileReceivers/"1 byte/s body after 200"`},
+	"a time-out that stops at the headers":          {`delivery/hostiletest:OneByOne/"1 byte/s body after 200"`, "delivery:TestHostileReceivers"},
 	"inflating after the limit":                     {"delivery:TestSendInflatesNothing"},
-	"a body without a limit":                        {`delivery:TestEndlessAnswersAreCutOff/"a body of 10 GB"`},
+	"a body without a limit":                        {`delivery/hostiletest:EndlessAnswers/"a body of 10 GB"`, "delivery:TestEndlessAnswersAreCutOff"},
 	"a POST turned into a GET by a redirect":        {"delivery:TestSendNeverFollowsRedirects"},
 	"304 taken for success":                         {"delivery:TestSendNeverFollowsRedirects", "delivery:TestClassifyEveryStatus"},
 	"a TLS flag the wrong way round":                {"delivery:TestSendRefusesWhatTLSCannotProve"},
@@ -126,7 +148,11 @@ func TestEveryThreatHasItsTest(t *testing.T) {
 // testsOf is the source of a package's tests.
 func testsOf(t *testing.T, pkg string) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", filepath.FromSlash(pkg), "*_test.go"))
+	pattern := "*_test.go"
+	if strings.HasSuffix(pkg, "test") {
+		pattern = "*.go" // the package is there for tests alone
+	}
+	files, err := filepath.Glob(filepath.Join("..", filepath.FromSlash(pkg), pattern))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (c *configShow) Run(ctx *kong.Context, origins *config.Origins, w *world) e
 		if !ok {
 			continue
 		}
-		v := settingView{flag.Name, shownSetting(flag.Target.Interface()), origin}
+		v := settingView{flag.Name, c.shown(flag), origin}
 		if c.JSON {
 			if err := w.printJSON(v); err != nil {
 				return err
@@ -51,12 +51,19 @@ func (c *configShow) Run(ctx *kong.Context, origins *config.Origins, w *world) e
 	return nil
 }
 
-// shownSetting is a value fit to be shown: server addresses may hold passwords.
-func shownSetting(v any) string {
-	switch v := v.(type) {
+// shown is a setting fit to be shown. A user of NATS without a password is a token.
+func (c *configShow) shown(flag *kong.Flag) string {
+	switch v := flag.Target.Interface().(type) {
 	case string:
-		if strings.Contains(v, "@") {
-			return config.NATSSettings{URL: v}.Redacted()
+		switch {
+		case v == "":
+			return ""
+		case flag.Name == "nats-url", flag.Name == "nats-monitor":
+			return config.RedactServers(v)
+		case flag.Name == "nats-user" && c.NATS.Password == "":
+			return "token(...)"
+		case config.IsSeed(v):
+			return "seed(...)"
 		}
 		return v
 	case config.Password:

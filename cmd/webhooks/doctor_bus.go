@@ -13,6 +13,7 @@ import (
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/cmd/webhooks/internal/natsd"
+	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
 )
@@ -30,7 +31,7 @@ const (
 )
 
 func (d *doctor) checkConnection(ctx context.Context) ([]finding, error) {
-	found := []finding{natsVersion(d.nc.ConnectedUrlRedacted(), d.nc.ConnectedServerVersion(), d.nc.ConnectedClusterName())}
+	found := []finding{natsVersion(bus.Server(d.nc), d.nc.ConnectedServerVersion(), d.nc.ConnectedClusterName())}
 	rtt, err := d.roundTrip(ctx)
 	if err != nil {
 		return found, err
@@ -278,7 +279,7 @@ func (d *doctor) checkSync(ctx context.Context) (found []finding, err error) {
 	}
 	for _, m := range monitors {
 		s, err := bus.SyncOf(ctx, m)
-		found = append(found, syncing(m, s, err))
+		found = append(found, syncing(config.RedactServers(m), s, err))
 	}
 	return found, nil
 }

@@ -14,12 +14,12 @@ type endpointSet struct {
 	keyringFlags   `embed:""`
 	secretFlags    `embed:""`
 
-	URL           string            `name:"url" placeholder:"URL" help:"Where the responses are sent; https."`
-	Header        map[string]string `name:"header" placeholder:"NAME=VALUE" help:"Extra request header; replaces those there are."`
-	MaxInFlight   *int              `name:"max-in-flight" placeholder:"N" help:"Most requests at a time; 0 means no limit of the owner's."`
-	RatePerSecond *float64          `name:"rate-per-second" placeholder:"N" help:"Most requests a second; 0 means no limit of the owner's."`
-	Description   *string           `name:"description" placeholder:"TEXT" help:"For people."`
-	JSON          bool              `name:"json" help:"Print JSON."`
+	URL           string      `name:"url" placeholder:"URL" help:"Where the responses are sent; https."`
+	Header        headerFlags `name:"header" placeholder:"NAME=VALUE" help:"Extra request header; replaces those there are."`
+	MaxInFlight   *int        `name:"max-in-flight" placeholder:"N" help:"Most requests at a time; 0 means no limit of the owner's."`
+	RatePerSecond *float64    `name:"rate-per-second" placeholder:"N" help:"Most requests a second; 0 means no limit of the owner's."`
+	Description   *string     `name:"description" placeholder:"TEXT" help:"For people."`
+	JSON          bool        `name:"json" help:"Print JSON."`
 }
 
 // Run creates or changes the endpoint, comparing before it sets.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/consumer/forget"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
@@ -41,7 +42,7 @@ func (c *forgetCommand) Run(w *world) error {
 		return err
 	}
 	if !o.DryRun {
-		if err := w.confirm(c.Yes, "this erases %s from %s, for good", c.whom(), s.nc.ConnectedUrlRedacted()); err != nil {
+		if err := w.confirm(c.Yes, "this erases %s from %s, for good", c.whom(), bus.Server(s.nc)); err != nil {
 			return err
 		}
 	}

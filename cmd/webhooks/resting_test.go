@@ -37,7 +37,7 @@ func atRest(t *testing.T) resting {
 }
 
 // command runs one command of the program against the deployment.
-func (s resting) command(t *testing.T, args ...string) (out, errw string, code int) {
+func (s resting) command(t *testing.T, args ...string) (out, errw string, code exitCode) {
 	t.Helper()
 	var o, e bytes.Buffer
 	env := func(name string) string { return map[string]string{"NATS_URL": s.url}[name] }
@@ -75,7 +75,7 @@ func (s resting) endpointAt(t *testing.T, survey events.Survey, enabled bool) co
 // mend changes the health record of a survey as a replica would.
 func (s resting) mend(t *testing.T, f func(ctx context.Context, b *health.Board) error) {
 	t.Helper()
-	b, err := health.Open(t.Context(), s.js, s.names, zerolog.Nop())
+	b, err := health.Open(t.Context(), s.js, s.names, zerolog.Nop(), nil)
 	must(t, err)
 	defer b.Close()
 	must(t, f(t.Context(), b))

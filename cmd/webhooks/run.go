@@ -6,6 +6,7 @@ import (
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/app"
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 type runCommand struct {
@@ -16,7 +17,7 @@ type runCommand struct {
 func (c *runCommand) Run(w *world) error {
 	log, flush := w.logger(c.Log)
 	defer flush()
-	defer inBackground(func(ctx context.Context) { app.KeepHeadroom(ctx, w.env("GOGC")) })()
+	defer inBackground(nil, func(ctx context.Context) { app.KeepHeadroom(ctx, w.env("GOGC")) })()
 	v, err := openService(w.ctx, c.Settings, w.env, log)
 	if err != nil {
 		return err
@@ -27,13 +28,14 @@ func (c *runCommand) Run(w *world) error {
 	return err
 }
 
-// inBackground runs f until the function it returns is called, which waits for it.
-func inBackground(f func(ctx context.Context)) (end func()) {
+// inBackground runs f, anew after a panic, until the function it returns is called,
+// which waits for it.
+func inBackground(guard *panics.Guard, f func(ctx context.Context)) (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f(ctx)
+		guard.Keep(ctx, panics.PlaceUpkeep, func() { f(ctx) })
 	}()
 	return func() {
 		stop()

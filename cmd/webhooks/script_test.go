@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -29,17 +30,22 @@ import (
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/delivery/hostiletest"
 	"github.com/popsee/webhooks/events"
 )
 
 // TestMain makes the program a command of the scripts.
 func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard) // net/http prints there what hostile receivers send unasked, and can be told nothing else
+	if hostiletest.ServeApart() {
+		return
+	}
 	testscript.Main(leakChecked{m}, map[string]func(){
 		"webhooks": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 			stop()
-			os.Exit(code)
+			os.Exit(int(code))
 		},
 	})
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // How long opening and closing may take.
@@ -62,6 +63,7 @@ type service struct {
 	own      ownListeners
 	traces   *tracing.Exporter // nil: nothing is traced
 	metrics  *prometheus.Registry
+	panics   *panics.Guard
 	history  consumer.History // nil: nothing is remembered
 	consumer *consumer.Consumer
 	ready    atomic.Pointer[consumer.Consumer] // set once everything is open
@@ -71,6 +73,7 @@ type service struct {
 // openService opens everything. On an error what was opened is closed again.
 func openService(ctx context.Context, s config.Settings, env func(string) string, log zerolog.Logger) (*service, error) {
 	v := &service{settings: s, env: env, replica: replicaName(), log: log, metrics: prometheus.NewRegistry(), gone: make(chan error, 1)}
+	v.panics = panics.New(log, v.metrics)
 	v.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A straight list: each step needs the ones before it.
 	for _, step := range []func(context.Context) error{
@@ -138,12 +141,12 @@ func (v *service) connect(ctx context.Context) error {
 		}
 		return err
 	})
-	if v.js, err = jetstream.New(nc); err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
+	if v.js, err = bus.JetStream(nc, v.settings.NATS); err != nil {
+		return err
 	}
 	if v.embedded == nil {
 		bus.WarnOfSync(ctx, v.settings.NATS.Monitors(), v.log)
-		v.log.Info().Str("server", nc.ConnectedUrlRedacted()).Str("cluster", nc.ConnectedClusterName()).Msg("connected to NATS")
+		v.log.Info().Str("server", bus.Server(nc)).Str("cluster", nc.ConnectedClusterName()).Msg("connected to NATS")
 	}
 	return nil
 }
@@ -169,7 +172,7 @@ func (v *service) openAdmin(ctx context.Context) (err error) {
 		return nil
 	}
 	o := admin.Options{
-		Listen: v.settings.Admin.Listen, Version: programVersion(), Token: v.settings.Admin.Token.Reveal(), Metrics: v.metrics, Live: v.live, Ready: v.isReady,
+		Listen: v.settings.Admin.Listen, Version: programVersion(), Token: v.settings.Admin.Token.Reveal(), Metrics: v.metrics, Live: v.live, Ready: v.isReady, Panics: v.panics,
 	}
 	if o.API, err = v.api(); err != nil {
 		return err
@@ -282,7 +285,7 @@ func (v *service) provision(ctx context.Context) error {
 func (v *service) openStore(ctx context.Context) error {
 	started := time.Now()
 	s, err := config.Open(ctx, v.js, v.layout.Names.Endpoints(), config.StoreOptions{
-		Keys: v.keys, Rules: v.settings.Delivery.Rules(), Log: v.log,
+		Keys: v.keys, Rules: v.settings.Delivery.Rules(), MaxEndpoints: v.settings.Delivery.MaxEndpoints, Log: v.log, Panics: v.panics,
 	})
 	if err != nil {
 		return err
@@ -292,7 +295,7 @@ func (v *service) openStore(ctx context.Context) error {
 	v.ring.show(v.metrics)
 	v.closers.Push("endpoints", closeTime, func(context.Context) error { s.Close(); return nil })
 	if path, _ := v.settings.KeyringPath(); path != "" {
-		end := inBackground(func(ctx context.Context) { v.ring.follow(ctx, path, s, v.log) })
+		end := inBackground(v.panics, func(ctx context.Context) { v.ring.follow(ctx, path, s, v.log) })
 		v.closers.Push("key ring", closeTime, func(context.Context) error { end(); return nil })
 	}
 	v.log.Info().Int("endpoints", s.Len()).Dur("took", time.Since(started)).Msg("endpoints are in memory")
@@ -305,14 +308,14 @@ func (v *service) openClient(ctx context.Context) error {
 		return err
 	}
 	c, err := delivery.NewClient(delivery.Options{
-		Version: programVersion(), Rules: v.settings.Delivery.Rules(), RootCAs: roots, Own: v.own.look(ctx),
+		Version: programVersion(), Rules: v.settings.Delivery.Rules(), RootCAs: roots, Own: v.own.look(ctx), Panics: v.panics,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the HTTP client: %w", err)
 	}
 	v.client = c
 	v.closers.Push("HTTP client", closeTime, func(context.Context) error { c.Close(); return nil })
-	end := inBackground(func(ctx context.Context) { v.own.follow(ctx, c) })
+	end := inBackground(v.panics, func(ctx context.Context) { v.own.follow(ctx, c) })
 	v.closers.Push("own addresses", closeTime, func(context.Context) error { end(); return nil })
 	return nil
 }
@@ -338,11 +341,13 @@ func (v *service) openHistory(ctx context.Context) error {
 		v.log.Warn().Msg("no delivery log is kept (--no-delivery-log): nobody will know what was sent, and an audit can prove nothing")
 		return nil
 	}
-	history := deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: v.replica, Log: v.log, Metrics: v.metrics})
+	history := deliverylog.New(v.js, v.layout.Names, deliverylog.Options{Replica: v.replica, Log: v.log, Metrics: v.metrics, Panics: v.panics})
 	v.history = history
 	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- history.Run(writing) }()
+	go func() {
+		done <- v.panics.Try(panics.PlaceLog, func() error { return history.Run(writing) })
+	}()
 	v.closers.Push("delivery log", closeTime, func(ctx context.Context) error {
 		stop()
 		return errors.Join(<-done, history.Flush(ctx))
@@ -371,7 +376,7 @@ func (v *service) openConsumer(context.Context) error {
 	v.consumer = consumer.New(v.js, v.store, v.client, consumer.Options{
 		Layout: v.layout, MaxBytes: int(v.settings.Delivery.EventMaxBytes), Slots: v.settings.Delivery.MaxInFlight,
 		DisableAfter: v.settings.Delivery.DisableAfter,
-		Replica:      v.replica, Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history,
+		Replica:      v.replica, Version: programVersion(), Log: v.log, Metrics: v.metrics, History: v.history, Panics: v.panics,
 		Tracer: v.traces.Tracer(),
 	})
 	v.ready.Store(v.consumer)
@@ -386,7 +391,9 @@ func (v *service) run(ctx context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	ended := make(chan error, 1)
-	go func() { ended <- v.consumer.Run(fetch, work) }()
+	go func() {
+		ended <- v.panics.Try(panics.PlaceRun, func() error { return v.consumer.Run(fetch, work) })
+	}()
 	select {
 	case err := <-ended:
 		return err

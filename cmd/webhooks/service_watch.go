@@ -31,12 +31,18 @@ func (v *service) openTracing(ctx context.Context) error {
 // admin listener, so that a replica that does not come up is seen not to be ready.
 func (v *service) openGauges(context.Context) error {
 	gauges.Process{
-		Version: programVersion(), Ready: v.isReady, Conn: v.nc,
+		Version: programVersion(), Ready: v.isReady, Conn: v.nc, Panics: v.panics,
 		Endpoints: func() int {
 			if v.ready.Load() == nil {
 				return 0
 			}
 			return v.store.Len()
+		},
+		Unloaded: func() int {
+			if v.ready.Load() == nil {
+				return 0
+			}
+			return v.store.Unloaded()
 		},
 		Current: func() bool {
 			if v.ready.Load() == nil {
@@ -52,16 +58,7 @@ func (v *service) openGauges(context.Context) error {
 // openStreams shows on /metrics how full the streams are.
 func (v *service) openStreams(ctx context.Context) error {
 	streams := gauges.NewStreams(v.js, v.layout.Names, v.layout.StoreBytes, v.metrics)
-	asking, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		streams.Run(asking)
-	}()
-	v.closers.Push("stream gauges", closeTime, func(context.Context) error {
-		stop()
-		<-done
-		return nil
-	})
+	end := inBackground(v.panics, streams.Run)
+	v.closers.Push("stream gauges", closeTime, func(context.Context) error { end(); return nil })
 	return nil
 }

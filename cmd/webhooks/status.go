@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/consumer/formats"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
@@ -87,7 +88,7 @@ type replicaState struct {
 }
 
 func (s *session) status(ctx context.Context) (statusView, error) {
-	v := statusView{Server: s.nc.ConnectedUrlRedacted()}
+	v := statusView{Server: bus.Server(s.nc)}
 	stream, err := s.js.Stream(ctx, s.names.Stream())
 	if err != nil {
 		return v, withHint("start the service once, or run: webhooks provision", "look at stream %s: %w", s.names.Stream(), err)

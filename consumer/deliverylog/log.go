@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -21,7 +22,8 @@ type Options struct {
 	Replica     string                // who writes, as readers will see it
 	Log         zerolog.Logger        // told when records begin to be dropped, and when that is over
 	Metrics     prometheus.Registerer // nil: counted all the same, and not shown
-	MaxBuffered int                   // bytes kept while they cannot be written; 0 means 16 MiB
+	Panics      *panics.Guard
+	MaxBuffered int // bytes kept while they cannot be written; 0 means 16 MiB
 }
 
 // Log takes in what happened and writes it to the bus in the background. It is

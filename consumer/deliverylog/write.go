@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 const (
@@ -29,9 +31,9 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			_ = l.write(ctx, false, (*Log).takeAll) // told in the log and counted
+			_ = l.o.Panics.Try(panics.PlaceLog, func() error { return l.write(ctx, false, (*Log).takeAll) }) // told in the log and counted
 		case <-l.full:
-			_ = l.write(ctx, false, (*Log).takeFull)
+			_ = l.o.Panics.Try(panics.PlaceLog, func() error { return l.write(ctx, false, (*Log).takeFull) })
 		}
 	}
 }
@@ -109,7 +111,7 @@ func (p *pass) one(ctx context.Context, c *chunk) {
 		p.log.putBack(c)
 		return
 	}
-	err := p.log.send(ctx, c)
+	err := p.log.o.Panics.Try(panics.PlaceLog, func() error { return p.log.send(ctx, c) })
 	switch {
 	case err == nil:
 		p.log.metrics.written.Add(float64(c.records))

@@ -14,6 +14,7 @@ import (
 	"github.com/popsee/webhooks/consumer/internal/quiet"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -31,6 +32,7 @@ type Board struct {
 	stream   string // the event stream
 	log      zerolog.Logger
 	quiet    *quiet.Log // trouble that lasts
+	panics   *panics.Guard
 	learning sync.Mutex // one comes to know something at a time
 	records  sync.Map   // events.Survey -> known
 	trouble  error      // why the last watch ended; owned by run until it has returned
@@ -42,8 +44,8 @@ type Board struct {
 // Open reads the bucket and goes on watching it. It returns when all that is in
 // the bucket is in memory; ctx bounds that and nothing else. A bucket that is not
 // there is an error at once, anything else is tried again until ctx ends.
-func Open(ctx context.Context, js jetstream.JetStream, names events.Names, log zerolog.Logger) (*Board, error) {
-	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), log: log, quiet: quiet.New(log)}
+func Open(ctx context.Context, js jetstream.JetStream, names events.Names, log zerolog.Logger, guard *panics.Guard) (*Board, error) {
+	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), log: log, quiet: quiet.New(log), panics: guard}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
 	first := make(chan error, 1)
@@ -88,7 +90,7 @@ func (b *Board) All() iter.Seq[events.Survey] {
 // run watches, and begins anew every minute and whenever the watch ends.
 func (b *Board) run(ctx context.Context, first chan<- error) {
 	for {
-		err := b.watch(ctx, func() { tell(first, nil) })
+		err := b.panics.Try(panics.PlaceHealth, func() error { return b.watch(ctx, func() { tell(first, nil) }) })
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			tell(first, err)
 		}
@@ -196,7 +198,11 @@ func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
 
 func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
 	survey := events.Survey(e.Key())
-	r, err := decode(e.Value())
+	var r Record
+	err := b.panics.Try(panics.PlaceHealth, func() (err error) {
+		r, err = decode(e.Value())
+		return err
+	})
 	if err != nil && e.Operation() == jetstream.KeyValuePut {
 		b.quiet.Warn(fmt.Errorf("survey %s: %w", e.Key(), err), "what is known of an endpoint cannot be read and is left alone: it counts as healthy here")
 	}

@@ -45,7 +45,7 @@ func bucket(t *testing.T, js jetstream.JetStream) {
 
 func open(t *testing.T, js jetstream.JetStream) *Board {
 	t.Helper()
-	b, err := Open(t.Context(), js, events.Names{}, zerolog.Nop())
+	b, err := Open(t.Context(), js, events.Names{}, zerolog.Nop(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/walk"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -36,7 +37,11 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 	}
 	l.bringing, l.awaits, l.bringAt = true, 0, time.Time{}
 	s.background(func() func() {
-		b, err := s.bringNow(context.WithoutCancel(ctx), l.survey, most)
+		var b brought
+		err := s.o.o.Panics.Try(panics.PlaceTry, func() (err error) {
+			b, err = s.bringNow(context.WithoutCancel(ctx), l.survey, most)
+			return err
+		})
 		if err != nil {
 			s.o.trouble(l.survey, err, "owed events could not be brought; tried again")
 		}

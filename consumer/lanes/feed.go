@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -77,7 +78,7 @@ func (f *feed) run(ctx context.Context) {
 	wait.For(ctx, feedGather)
 	shards := f.begin()
 	for ctx.Err() == nil {
-		if err := f.read(ctx, shards); err != nil && ctx.Err() == nil {
+		if err := f.o.o.Panics.Try(panics.PlaceFeed, func() error { return f.read(ctx, shards) }); err != nil && ctx.Err() == nil {
 			f.o.o.Log.Debug().Err(err).Int("shards", len(shards)).Msg("the lanes could not be read on; they are read anew")
 			wait.For(ctx, feedAgain)
 		}
@@ -167,7 +168,11 @@ func (f *feed) pass(msg jetstream.Msg, seq uint64, shards map[int]*shard) {
 	if s == nil {
 		return
 	}
-	e, err := f.o.index(msg, seq)
+	e := entry{seq: seq}
+	err = f.o.o.Panics.Try(panics.PlaceFeed, func() (err error) {
+		e, err = f.o.index(msg, seq)
+		return err
+	})
 	if err != nil {
 		f.unreadable(err, seq)
 	}

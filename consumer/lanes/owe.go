@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -107,9 +108,10 @@ func (s *shard) rescue(ctx context.Context, l *lane) {
 }
 
 // lost buries an event of a disabled endpoint.
-func (s *shard) lost(ctx context.Context, survey events.Survey, e entry) landing {
+func (s *shard) lost(ctx context.Context, survey events.Survey, e entry) (g landing) {
 	ctx = context.WithoutCancel(ctx)
-	g := landing{entry: e, result: Result{Verdict: Held}, due: time.Now().Add(promiseAgain)}
+	g = landing{entry: e, result: Result{Verdict: Held}, due: time.Now().Add(promiseAgain)}
+	defer s.o.o.Panics.Catch(panics.PlaceTry, nil)
 	w, err := s.fetch(ctx, survey, e.seq)
 	switch {
 	case err != nil:

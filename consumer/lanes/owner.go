@@ -16,7 +16,9 @@ import (
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/internal/quiet"
+	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -72,6 +74,7 @@ type Options struct {
 	DisableAfter time.Duration                                          // how long an endpoint may fail before it is disabled; 0 means five days
 	Buried       func(s events.Survey, seq uint64)                      // hears of every event that became a dead letter; nil hears nothing
 	Log          zerolog.Logger
+	Panics       *panics.Guard
 }
 
 const (
@@ -124,7 +127,13 @@ func (o *Owner) Own(ctx context.Context, l *leases.Lease) {
 	o.mu.Lock()
 	o.shards[l.Shard] = s
 	o.mu.Unlock()
-	s.run(ctx)
+	working, stop := context.WithCancel(ctx)
+	if !o.o.Panics.Do(panics.PlaceLane, func() { s.run(working) }) {
+		stop()
+		s.abandon(working)
+		wait.For(ctx, panickedFor) // with the lease in hand: whoever took it would do so again, as fast as it can
+	}
+	stop()
 	o.mu.Lock()
 	delete(o.shards, l.Shard)
 	o.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -90,6 +91,7 @@ func parkBatch(ctx context.Context, js jetstream.JetStream, names events.Names, 
 type Parker struct {
 	js      jetstream.JetStream
 	names   events.Names
+	panics  *panics.Guard
 	in      chan *parking
 	batches chan struct{} // one each open batch
 	singles chan struct{} // one each event that is stored by itself
@@ -102,9 +104,9 @@ type parking struct {
 }
 
 // NewParker returns a parker; nothing is parked before [Parker.Run].
-func NewParker(js jetstream.JetStream, names events.Names) *Parker {
+func NewParker(js jetstream.JetStream, names events.Names, guard *panics.Guard) *Parker {
 	return &Parker{
-		js: js, names: names, in: make(chan *parking, batchMost),
+		js: js, names: names, panics: guard, in: make(chan *parking, batchMost),
 		batches: make(chan struct{}, batchOpen), singles: make(chan struct{}, singleOpen),
 	}
 }
@@ -165,11 +167,14 @@ func (p *Parker) store(ctx context.Context, batch []*parking) {
 	}
 	p.batches <- struct{}{}
 	go func() {
-		ws := make([]Waiting, len(batch))
-		for i, one := range batch {
-			ws[i] = one.Waiting
-		}
-		_, err := parkBatch(ctx, p.js, p.names, ws)
+		err := p.panics.Try(panics.PlacePark, func() error {
+			ws := make([]Waiting, len(batch))
+			for i, one := range batch {
+				ws[i] = one.Waiting
+			}
+			_, err := parkBatch(ctx, p.js, p.names, ws)
+			return err
+		})
 		<-p.batches
 		if err != nil {
 			// The server does not say which event it was about, or had too many batches.
@@ -187,7 +192,7 @@ func (p *Parker) one(ctx context.Context, batch []*parking) {
 		p.singles <- struct{}{}
 		go func() {
 			defer func() { <-p.singles }()
-			one.done <- Park(ctx, p.js, p.names, one.Waiting)
+			one.done <- p.panics.Try(panics.PlacePark, func() error { return Park(ctx, p.js, p.names, one.Waiting) })
 		}()
 	}
 }

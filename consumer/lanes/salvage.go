@@ -6,6 +6,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/walk"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // salvageEvery is how often what is owed to a disabled endpoint is looked at for
@@ -22,7 +23,11 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 	l.salvageAt = now.Add(min(salvageEvery, max(state.config.MaxAge/40, promiseAgain)))
 	l.bringing, l.awaits = true, 0
 	s.background(func() func() {
-		b, err := s.salvageNow(context.WithoutCancel(ctx), l, r, state)
+		var b brought
+		err := s.o.o.Panics.Try(panics.PlaceTry, func() (err error) {
+			b, err = s.salvageNow(context.WithoutCancel(ctx), l, r, state)
+			return err
+		})
 		if err != nil {
 			s.o.trouble(l.survey, err, "owed events that are about to leave the event stream could not be buried; tried again")
 		}

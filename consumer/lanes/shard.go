@@ -5,18 +5,20 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
 const (
-	starvedFor = 50 * time.Millisecond  // other shards had all the slots
-	crowdedFor = 2 * time.Second        // a probe, while as many endpoints hang as there are slots for probes
-	heldFor    = 250 * time.Millisecond // an event that was refused a start, or could not be fetched
-	laneFly    = 64                     // tried at once in one lane; the endpoint's own budget is in the deliverer
-	askTime    = 5 * time.Second        // one question to NATS
-	lastDelay  = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
-	leaveTime  = 3 * time.Second        // to remove what was delivered, when a shard is let go
-	arriveTend = 200 * time.Millisecond // between looks at all lanes while they arrive: looking at each event's would cost more than reading it
+	starvedFor  = 50 * time.Millisecond  // other shards had all the slots
+	crowdedFor  = 2 * time.Second        // a probe, while as many endpoints hang as there are slots for probes
+	heldFor     = 250 * time.Millisecond // an event that was refused a start, or could not be fetched
+	laneFly     = 64                     // tried at once in one lane; the endpoint's own budget is in the deliverer
+	askTime     = 5 * time.Second        // one question to NATS
+	panickedFor = time.Minute            // a shard, or an event of it, is left alone after a panic
+	lastDelay   = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
+	leaveTime   = 3 * time.Second        // to remove what was delivered, when a shard is let go
+	arriveTend  = 200 * time.Millisecond // between looks at all lanes while they arrive: looking at each event's would cost more than reading it
 )
 
 // Probes of all lanes of a shard are spread, so that an outage of ten thousand
@@ -37,6 +39,7 @@ type shard struct {
 	fed     chan fed        // from the feed
 	ending  <-chan struct{} // closed when the shard is to be let go; set before it is fed
 	ended   chan func()
+	from    *feed // nil once it is left
 	pokes   chan events.Survey
 	asked   chan func()   // questions from outside
 	over    chan struct{} // closed when the loop has ended: nothing is answered any more
@@ -68,15 +71,16 @@ func (s *shard) poke(survey events.Survey) {
 // nothing more, waits for what it has started, and removes what was delivered.
 func (s *shard) run(ctx context.Context) {
 	s.ending = ctx.Done()
-	feed := s.o.join(s)
+	s.from = s.o.join(s)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		select {
 		case f := <-s.fed:
 			s.take(ctx, f)
-		case end := <-s.ended:
-			end()
+		case then := <-s.ended:
+			s.jobs--
+			then()
 		case answer := <-s.asked:
 			answer()
 		case survey := <-s.pokes:
@@ -87,24 +91,41 @@ func (s *shard) run(ctx context.Context) {
 		}
 		timer.Reset(s.untilNext())
 	}
-	feed.leave(s)
+	s.from.leave(s)
+	s.from = nil
 	for s.jobs > 0 {
-		(<-s.ended)()
+		then := <-s.ended
+		s.jobs--
+		then()
 	}
 	s.leave(context.WithoutCancel(ctx))
 	close(s.over)
 }
 
+// abandon ends what a loop that has panicked has left: ctx has ended, so nothing more
+// is started. What is being tried is waited for, and taken in as far as that goes:
+// what was delivered should not be sent again.
+func (s *shard) abandon(ctx context.Context) {
+	guard := s.o.o.Panics
+	if s.from != nil {
+		s.from.leave(s)
+	}
+	for ; s.jobs > 0; s.jobs-- {
+		guard.Do(panics.PlaceLane, <-s.ended)
+	}
+	guard.Do(panics.PlaceLane, func() { s.leave(context.WithoutCancel(ctx)) })
+	close(s.over)
+}
+
 // background does something that may take a while, and then in the loop what
-// follows from it.
+// follows from it. What panics in do is nothing's end: do must catch it where
+// something follows.
 func (s *shard) background(do func() (then func())) {
 	s.jobs++
 	go func() {
-		then := do()
-		s.ended <- func() {
-			s.jobs--
-			then()
-		}
+		then := func() {}
+		s.o.o.Panics.Do(panics.PlaceTry, func() { then = do() })
+		s.ended <- then
 	}()
 }
 

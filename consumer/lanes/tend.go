@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // tend does for a lane what is to be done now.
@@ -55,8 +56,8 @@ func (s *shard) start(ctx context.Context, l *lane) {
 		}
 		probing, recovered := l.probing, l.recovered
 		s.background(func() func() {
+			defer release()
 			g := s.try(ctx, l.survey, e, probing, recovered)
-			release()
 			return func() { s.land(ctx, l, g) }
 		})
 	}
@@ -190,7 +191,7 @@ func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
 		return
 	}
 	s.background(func() func() {
-		err := s.o.remove(context.WithoutCancel(ctx), l.survey, r)
+		err := s.o.o.Panics.Try(panics.PlaceTry, func() error { return s.o.remove(context.WithoutCancel(ctx), l.survey, r) })
 		if err != nil {
 			s.o.trouble(l.survey, err, "delivered events could not be removed from their lane; tried again")
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -19,9 +20,10 @@ type landing struct {
 
 // try makes one attempt. What has begun is finished although ctx ends: the lease
 // leaves time for one attempt.
-func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing bool, recovered time.Time) landing {
+func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing bool, recovered time.Time) (l landing) {
 	ctx = context.WithoutCancel(ctx)
-	l := landing{entry: e, probe: probing}
+	l = landing{entry: e, probe: probing}
+	defer s.o.o.Panics.Catch(panics.PlaceTry, func(*panics.Panic) { l = panicked(e, probing, time.Now()) })
 	if l.result = s.o.deliver.Ask(ctx, survey, probing); l.result.Verdict != 0 {
 		l.due = time.Now().Add(max(l.result.After, heldFor))
 		return l
@@ -50,6 +52,17 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 		l = s.later(ctx, l, w, probing, recovered)
 	case Failing, Held, Gone:
 		l.due = time.Now().Add(max(l.result.After, heldFor))
+	}
+	return l
+}
+
+// panicked is the end of a try that was none. A panic of an event's own handling is
+// the deliverer's to end; this one says nothing of the endpoint, and keeps only this
+// event from being tried, unless it is the one that its endpoint is probed with.
+func panicked(e entry, probing bool, now time.Time) landing {
+	l := landing{entry: e, probe: probing, result: Result{Verdict: Later, Reason: "panic"}, due: now.Add(panickedFor)}
+	if probing {
+		l.result.Verdict = Held
 	}
 	return l
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	Self Replica
 	TTL  time.Duration // of the buckets; 0 means layout.LeaseTTL, 15 s
 	Log  zerolog.Logger
+
+	Panics *panics.Guard
 }
 
 func (o Options) ttl() time.Duration {
@@ -130,7 +133,7 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Leas
 	defer tick.Stop()
 	for renew := true; ctx.Err() == nil; {
 		var again <-chan time.Time
-		if err := k.round(ctx, renew); err != nil && ctx.Err() == nil {
+		if err := k.o.Panics.Try(panics.PlaceLeases, func() error { return k.round(ctx, renew) }); err != nil && ctx.Err() == nil {
 			k.o.Log.Debug().Err(err).Msg("leases could not be looked at")
 			again = time.After(roundAgain)
 		}
@@ -145,7 +148,7 @@ func (k *Keeper) Run(ctx context.Context, work func(ctx context.Context, l *Leas
 		}
 	}
 	watching.Wait()
-	k.leave()
+	k.o.Panics.Do(panics.PlaceLeases, k.leave)
 }
 
 // round announces and renews, lets go and takes, in this order.
@@ -226,7 +229,7 @@ func (k *Keeper) renew(ctx context.Context, kv jetstream.KeyValue) {
 	var all sync.WaitGroup
 	for _, l := range k.held {
 		if l.revision != 0 {
-			all.Go(func() { k.renewOne(ctx, kv, l) }) // at once: a busy server takes its time for each
+			all.Go(func() { k.o.Panics.Do(panics.PlaceLeases, func() { k.renewOne(ctx, kv, l) }) }) // at once: a busy server takes its time for each
 		}
 	}
 	all.Wait()
@@ -308,7 +311,7 @@ func (k *Keeper) hold(shard int, revision uint64, asked time.Duration) {
 	l.renewed.Store(int64(asked))
 	k.held[shard] = l
 	go func() {
-		k.work(working, l)
+		k.o.Panics.Do(panics.PlaceLane, func() { k.work(working, l) })
 		close(l.done)
 		k.wake()
 	}()

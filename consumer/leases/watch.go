@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // rewatchWait is the pause after a watch that ended. Until then, and should the
@@ -23,7 +24,7 @@ const watchAfter = 100 * time.Millisecond
 // shard go, so that nothing is without an owner for longer than it takes to hear.
 func (k *Keeper) keepWatching(ctx context.Context, bucket string) {
 	for ctx.Err() == nil {
-		if err := k.watch(ctx, bucket); err != nil && ctx.Err() == nil {
+		if err := k.o.Panics.Try(panics.PlaceLeases, func() error { return k.watch(ctx, bucket) }); err != nil && ctx.Err() == nil {
 			k.o.Log.Debug().Err(err).Msg("leases could not be watched")
 		}
 		wait.For(ctx, rewatchWait)

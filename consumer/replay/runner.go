@@ -14,6 +14,7 @@ import (
 	"github.com/popsee/webhooks/consumer/internal/quiet"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -75,6 +76,7 @@ type Options struct {
 	Settled  func(Outcome)  // hears of every event's end
 	Working  func(jobs int) // hears how many jobs this replica works on, when that changes
 	Log      zerolog.Logger
+	Panics   *panics.Guard
 }
 
 const defaultSlots = 512
@@ -125,22 +127,26 @@ func (r *Runner) Run(fetch, work context.Context) {
 	var watching sync.WaitGroup
 	watching.Go(func() { r.keepWatching(fetch) })
 	for fetch.Err() == nil {
-		select {
-		case u := <-r.updates:
-			r.known[u.job.ID] = u
-			r.consider(fetch, work, u)
-		case e := <-r.ended:
-			r.end(e)
-			if u := r.known[e.id]; u.revision > e.revision {
-				r.consider(fetch, work, u) // it was resumed in the moment it stopped
-			}
-		case <-fetch.Done():
-		}
+		r.o.Panics.Do(panics.PlaceReplay, func() { r.step(fetch, work) })
 	}
 	for len(r.workers) > 0 {
 		r.end(<-r.ended)
 	}
 	watching.Wait()
+}
+
+func (r *Runner) step(fetch, work context.Context) {
+	select {
+	case u := <-r.updates:
+		r.known[u.job.ID] = u
+		r.consider(fetch, work, u)
+	case e := <-r.ended:
+		r.end(e)
+		if u := r.known[e.id]; u.revision > e.revision {
+			r.consider(fetch, work, u) // it was resumed in the moment it stopped
+		}
+	case <-fetch.Done():
+	}
 }
 
 func (r *Runner) consider(fetch, work context.Context, u update) {
@@ -150,7 +156,11 @@ func (r *Runner) consider(fetch, work context.Context, u update) {
 	w := newWorker(r, u.job)
 	r.workers[u.job.ID] = w
 	r.o.Working(len(r.workers))
-	go func() { r.ended <- ending{u.job.ID, w.run(fetch, work)} }()
+	go func() {
+		e := ending{u.job.ID, u.revision}
+		r.o.Panics.Do(panics.PlaceReplay, func() { e.revision = w.run(fetch, work) })
+		r.ended <- e
+	}()
 }
 
 func (r *Runner) end(e ending) {
@@ -162,7 +172,7 @@ func (r *Runner) end(e ending) {
 // the watch ends.
 func (r *Runner) keepWatching(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := r.watch(ctx); err != nil && ctx.Err() == nil {
+		if err := r.o.Panics.Try(panics.PlaceReplay, func() error { return r.watch(ctx) }); err != nil && ctx.Err() == nil {
 			r.o.Log.Debug().Err(err).Msg("the replays could not be watched")
 			wait.For(ctx, rewatchWait)
 		}

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/walk"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -51,19 +53,21 @@ func newWorker(r *Runner, job Record) *worker {
 // run works on the job until it does not run any more or fetch ends, and returns
 // the revision of the record it last saw.
 func (w *worker) run(fetch, work context.Context) uint64 {
+	defer w.sending.End()
 	ctx, stop := context.WithCancel(fetch)
 	defer stop()
+	guard := w.r.o.Panics
 	w.r.o.Log.Info().Str("replay", w.id).Msg("working on a replay")
 	var loops sync.WaitGroup
 	loops.Go(func() {
 		defer stop()
 		w.keepLooking(ctx)
 	})
-	w.pull(ctx, work)
+	guard.Do(panics.PlaceReplay, func() { w.pull(ctx, work) })
+	stop()
 	loops.Wait()
 	w.handlers.Wait()
-	w.leave(work)
-	w.sending.End()
+	guard.Do(panics.PlaceReplay, func() { w.leave(work) })
 	return w.revision
 }
 
@@ -72,7 +76,11 @@ func (w *worker) keepLooking(ctx context.Context) {
 	tick := time.NewTicker(w.r.o.Every)
 	defer tick.Stop()
 	for {
-		ended, err := w.look(ctx)
+		ended := false
+		err := w.r.o.Panics.Try(panics.PlaceReplay, func() (err error) {
+			ended, err = w.look(ctx)
+			return err
+		})
 		if ended {
 			return
 		}
@@ -126,10 +134,10 @@ func (w *worker) read(ctx context.Context) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	job, revision, err := get(ctx, kv, w.id)
+	job, err := get(ctx, kv, w.id)
 	if err == nil {
 		w.job.Store(&job)
-		w.revision = revision
+		w.revision = job.Revision
 	}
 	return job, err
 }
@@ -206,7 +214,7 @@ func (w *worker) finish(ctx context.Context, s sight) (bool, error) {
 	return true, nil
 }
 
-// left asks once more whether anything lies between where the consumer stands and
+// left asks the stream's leader whether anything lies between where the consumer stands and
 // the job's end: what one server of a cluster says of what it has not heard of yet
 // must not end a replay early.
 func (w *worker) left(ctx context.Context, s sight) (bool, error) {
@@ -214,8 +222,12 @@ func (w *worker) left(ctx context.Context, s sight) (bool, error) {
 	if s.cursor == nil || s.cursor.floor >= job.End {
 		return false, nil
 	}
-	n, err := Count(ctx, w.r.js, w.r.o.Layout.Names, job.Surveys, max(s.cursor.given+1, job.Start), job.End)
-	return n > 0, err
+	names := w.r.o.Layout.Names
+	stream, err := w.r.js.Stream(ctx, names.Stream())
+	if err != nil {
+		return false, fmt.Errorf("look at stream %s: %w", names.Stream(), err)
+	}
+	return walk.Left(ctx, w.r.js, names.Stream(), Filters(stream.CachedInfo().Config, names, job.Surveys), max(s.cursor.given+1, job.Start), job.End)
 }
 
 func (w *worker) fail(ctx context.Context, why error) (bool, error) {
@@ -383,10 +395,13 @@ func (w *worker) pull(ctx, work context.Context) {
 // the slots the pull did not fill.
 func (w *worker) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int) {
 	got := 0
+	defer func() { w.r.slots.Release(int64(n - got)) }()
+	defer w.r.o.Panics.Catch(panics.PlacePull, nil)
 	for msg := range batch.Messages() {
 		got++
 		w.handlers.Go(func() {
 			defer w.r.slots.Release(1)
+			defer w.r.o.Panics.Catch(panics.PlaceSettle, nil)
 			w.one(ctx, work, msg)
 		})
 	}
@@ -394,7 +409,6 @@ func (w *worker) receive(ctx, work context.Context, batch jetstream.MessageBatch
 		w.cons.Store(nil) // the next look binds it anew, or finds out
 		wait.For(ctx, pullAgain)
 	}
-	w.r.slots.Release(int64(n - got))
 }
 
 // one takes one message to its end. What lies behind the job's end is none of it,

@@ -102,7 +102,7 @@ func (m *memoryRun) run(ctx context.Context) (err error) {
 	if err := m.g.prepareService(ctx); err != nil {
 		return err
 	}
-	if m.board, err = health.Open(ctx, m.g.js, layout.Layout{}.Names, zerolog.Nop()); err != nil {
+	if m.board, err = health.Open(ctx, m.g.js, layout.Layout{}.Names, zerolog.Nop(), nil); err != nil {
 		return err
 	}
 	defer m.board.Close()
@@ -169,7 +169,7 @@ func (m *memoryRun) fill(ctx context.Context) error {
 	}
 	parking, stop := context.WithCancel(ctx)
 	defer stop()
-	parker := lanes.NewParker(m.g.js, layout.Layout{}.Names)
+	parker := lanes.NewParker(m.g.js, layout.Layout{}.Names, nil)
 	go parker.Run(parking)
 	return inParallel(1000, m.c.Events, func(i int) error {
 		s, now := i%m.c.Lanes, time.Now()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // Limits on the requests of whoever scrapes or probes.
@@ -35,6 +37,7 @@ type Options struct {
 	Warnings []string            // unsafe modes, said wherever somebody looks
 	Metrics  prometheus.Gatherer // what /metrics shows
 	API      http.Handler        // answers below /v1/, behind the token; nil: nothing does
+	Panics   *panics.Guard
 }
 
 // Server serves /livez, /readyz, /metrics, /version and the API below /v1/.
@@ -89,7 +92,18 @@ func handler(o Options) http.Handler {
 	if o.API != nil {
 		mux.Handle("/v1/", o.guarded(o.API))
 	}
-	return mux
+	return o.surviving(mux)
+}
+
+// surviving answers a request that panics. net/http would survive it too, and say
+// nothing to whoever asked.
+func (o Options) surviving(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer o.Panics.Catch(panics.PlaceAdmin, func(*panics.Panic) {
+			writeJSON(w, http.StatusInternalServerError, map[string]string{"error": "a mistake of the service's own; its log has more"})
+		})
+		h.ServeHTTP(w, r)
+	})
 }
 
 // guarded asks for the token. Hashing both sides makes the comparison constant

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/admin"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,6 +71,36 @@ func TestHealthSaysWhyAndWhatToDo(t *testing.T) {
 	status, body := get(t, url+"/readyz")
 	if status != 503 || !strings.Contains(body, "state was lost") || !strings.Contains(body, "press the button") || !strings.Contains(body, "insecure") {
 		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
+// Whoever asks hears that it is not their mistake, and nothing of what was in hand.
+func TestARequestThatPanicsIsAnswered(t *testing.T) {
+	const planted = "planted-secret-of-an-owner"
+	fails := func() error { panic("with " + planted) }
+	reg := prometheus.NewRegistry()
+	url := serve(t, admin.Options{
+		Live: func() error { return nil }, Ready: fails, Panics: panics.New(zerolog.Nop(), reg),
+		API: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errors.New(planted)) }),
+	})
+	for _, path := range []string{"/readyz", "/v1/surveys/s1/webhook"} {
+		if status, body := get(t, url+path); status != 500 || !strings.Contains(body, "mistake of the service's own") || strings.Contains(body, planted) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if status, _ := get(t, url+"/livez"); status != 200 {
+		t.Errorf("afterwards /livez: %d", status)
+	}
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := 0.0
+	for _, m := range all[0].GetMetric() {
+		counted += m.GetCounter().GetValue()
+	}
+	if counted != 2 {
+		t.Errorf("%v panics are counted, want 2", counted)
 	}
 }
 

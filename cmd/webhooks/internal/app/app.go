@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // Closers are what has been opened, to be closed last in, first out. The zero
@@ -47,7 +49,10 @@ func (c closer) run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.bound)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- c.close(ctx) }()
+	go func() {
+		var unheard *panics.Guard // the process ends anyway, and says so by this error
+		done <- unheard.Try(panics.PlaceRun, func() error { return c.close(ctx) })
+	}()
 	select {
 	case err := <-done:
 		if err != nil {

@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 
 	"github.com/nats-io/jsm.go/natscontext"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
@@ -47,7 +49,7 @@ func Connect(s config.NATSSettings, o Options) (*nats.Conn, error) {
 	opts = append(opts, manners(o)...)
 	nc, err := nats.Connect(where, opts...)
 	if err != nil {
-		return nil, explain(shown(s, where), s.External(), err)
+		return nil, explain(shown(s, where), s.External(), config.UnquotedURL(err))
 	}
 	return nc, nil
 }
@@ -118,6 +120,9 @@ func credentials(s config.NATSSettings) ([]nats.Option, error) {
 		if file.path == "" {
 			continue
 		}
+		if config.IsSeed(file.path) {
+			return nil, withHint(fmt.Errorf("%s: this is a seed itself, and not the name of its file", file.flag), "write it into a file that only this user can read, and make a new one: process lists have shown it")
+		}
 		if _, err := os.Stat(file.path); err != nil {
 			return nil, withHint(fmt.Errorf("%s: %w", file.flag, err), "the file must exist and be readable by this user")
 		}
@@ -150,6 +155,17 @@ func credentials(s config.NATSSettings) ([]nats.Option, error) {
 		opts = append(opts, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
 	}
 	return opts, nil
+}
+
+// Server is the server of a connection, fit to be shown; empty while there is none.
+// The client's own ConnectedUrlRedacted shows a token, which stands where a user does.
+func Server(nc *nats.Conn) string {
+	u, err := url.Parse(nc.ConnectedUrl())
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	u.User = nil
+	return config.RedactServers(u.String())
 }
 
 func shown(s config.NATSSettings, where string) string {
@@ -189,3 +205,15 @@ func (u *Unreachable) Hint() string { return u.hint }
 
 // Unwrap gives the cause.
 func (u *Unreachable) Unwrap() error { return u.err }
+
+// JetStream is the JetStream API as the settings reach it.
+func JetStream(nc *nats.Conn, s config.NATSSettings) (jetstream.JetStream, error) {
+	js, err := jetstream.New(nc)
+	if s.API != "" {
+		js, err = jetstream.NewWithAPIPrefix(nc, s.API)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream at %q (--nats-js-api-prefix is a subject without wildcards): %w", s.API, err)
+	}
+	return js, nil
+}

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/config"
 )
 
 // How long one monitoring endpoint may take, and how much it may say.
@@ -42,7 +45,7 @@ func WarnOfSync(ctx context.Context, monitors []string, log zerolog.Logger) {
 		case err != nil:
 			log.Warn().Err(err).Msg("whether NATS syncs every write could not be checked")
 		case !s.Always:
-			log.Warn().Str("monitor", m).Stringer("sync_interval", s.Interval).
+			log.Warn().Str("monitor", config.RedactServers(m)).Stringer("sync_interval", s.Interval).
 				Msg("this NATS node acknowledges events before they are on its disk: a power failure of several nodes loses those of the last sync_interval; set jetstream { sync_interval: always } on every node")
 		}
 	}
@@ -57,6 +60,9 @@ type Sync struct {
 // SyncOf asks the monitoring endpoint at a base URL such as http://nats-0:8222.
 func SyncOf(ctx context.Context, monitor string) (Sync, error) {
 	d, err := askSync(ctx, strings.TrimSuffix(strings.TrimSpace(monitor), "/")+"/jsz?config=true")
+	if err != nil {
+		err = fmt.Errorf("ask the monitoring endpoint of NATS at %s: %w", config.RedactServers(monitor), config.UnquotedURL(err))
+	}
 	return Sync{d.Config.SyncAlways, d.Config.SyncInterval}, err
 }
 
@@ -65,23 +71,23 @@ func askSync(ctx context.Context, url string) (d durable, err error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return d, fmt.Errorf("ask NATS' monitoring endpoint: %w", err)
+		return d, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return d, fmt.Errorf("ask NATS' monitoring endpoint: %w", err)
+		return d, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return d, fmt.Errorf("NATS' monitoring endpoint %s answered %s", url, resp.Status)
+		return d, fmt.Errorf("it answered %s", resp.Status)
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, monitorBytes))
 	if err == nil {
 		err = json.Unmarshal(b, &d)
 	}
 	if err == nil && d.Server == "" {
-		err = fmt.Errorf("%s is no monitoring endpoint of NATS", url)
+		err = errors.New("what answers there is none")
 	}
 	return d, err
 }

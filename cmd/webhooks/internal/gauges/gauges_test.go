@@ -1,6 +1,7 @@
 package gauges
 
 import (
+	"math"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -73,5 +74,25 @@ func TestAStreamThatIsGoneMakesTheGaugesOld(t *testing.T) {
 	}
 	if s.ask(t.Context()) {
 		t.Error("a stream that is gone counts as seen")
+	}
+}
+
+// A gauge is asked in a goroutine of the collector's, where nobody else would catch it.
+func TestAGaugeThatPanicsIsNotANumber(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	fails := func() error { panic("a") }
+	Process{Ready: fails, Endpoints: func() int { return 3 }, Unloaded: func() int { return 0 }, Current: func() bool { panic("b") }, Conn: &nats.Conn{}}.Register(reg)
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]float64{}
+	for _, f := range all {
+		if g := f.GetMetric()[0].GetGauge(); g != nil {
+			seen[f.GetName()] = g.GetValue()
+		}
+	}
+	if !math.IsNaN(seen["webhooks_ready"]) || !math.IsNaN(seen["webhooks_endpoints_current"]) || seen["webhooks_endpoints"] != 3 {
+		t.Errorf("got %v", seen)
 	}
 }

@@ -1,10 +1,13 @@
 package gauges
 
 import (
+	"math"
 	"runtime"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 const namespace = "webhooks"
@@ -16,7 +19,9 @@ type Process struct {
 	Ready     func() error
 	Conn      *nats.Conn
 	Endpoints func() int  // how many there are
+	Unloaded  func() int  // how many of them are past the bound of those in memory
 	Current   func() bool // whether they are known to be up to date
+	Panics    *panics.Guard
 }
 
 // Register shows the process on /metrics.
@@ -27,18 +32,23 @@ func (p Process) Register(reg prometheus.Registerer) {
 	})
 	build.Set(1)
 	reg.MustRegister(build,
-		asked("ready", "1 while the replica delivers, as /readyz says; 0 otherwise.", func() float64 { return truth(p.Ready() == nil) }),
-		asked("nats_connected", "1 while the connection to NATS stands.", func() float64 { return truth(p.Conn.Status() == nats.CONNECTED) }),
-		asked("endpoints", "Endpoints in memory, valid or not.", func() float64 { return float64(p.Endpoints()) }),
-		asked("endpoints_current", "1 while the endpoints in memory are known to be what the bucket holds.", func() float64 { return truth(p.Current()) }),
+		p.asked("ready", "1 while the replica delivers, as /readyz says; 0 otherwise.", func() float64 { return truth(p.Ready() == nil) }),
+		p.asked("nats_connected", "1 while the connection to NATS stands.", func() float64 { return truth(p.Conn.Status() == nats.CONNECTED) }),
+		p.asked("endpoints", "Endpoints there are, valid or not.", func() float64 { return float64(p.Endpoints()) }),
+		p.asked("endpoints_unloaded", "Endpoints past --max-endpoints: NATS is asked for them when their events come.", func() float64 { return float64(p.Unloaded()) }),
+		p.asked("endpoints_current", "1 while the endpoints in memory are known to be what the bucket holds.", func() float64 { return truth(p.Current()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times the connection to NATS was made again.",
 		}, func() float64 { return float64(p.Conn.Stats().Reconnects) }),
 	)
 }
 
-func asked(name, help string, ask func() float64) prometheus.GaugeFunc {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, ask)
+// asked is a gauge that asks when it is scraped, in a goroutine of the collector's.
+func (p Process) asked(name, help string, ask func() float64) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, func() (v float64) {
+		defer p.Panics.Catch(panics.PlaceMetrics, func(*panics.Panic) { v = math.NaN() })
+		return ask()
+	})
 }
 
 func truth(b bool) float64 {

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/consumer"
+	"github.com/popsee/webhooks/delivery/leaktest"
+	"github.com/popsee/webhooks/events"
+)
+
+// A command that panics fails like any other, and does not print what it had in hand:
+// the runtime would, and exit with what means bad usage.
+func TestACommandThatPanicsFailsAndShowsNothing(t *testing.T) {
+	var out strings.Builder
+	code := run(t.Context(), []string{"status"}, func(string) string { panic("with " + plantedPassword) }, strings.NewReader(""), &out, &out)
+	if code != exitFailure || !strings.Contains(out.String(), "error: panic (run)") || !strings.Contains(out.String(), "panic_test.go:") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
+	leaktest.Plant(t, plantedPassword).In(t, "what was said", []byte(out.String()))
+}
+
+// panickingBus panics at the next pull once it is armed.
+type panickingBus struct {
+	jetstream.JetStream
+	armed *atomic.Bool
+}
+
+func (b panickingBus) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	if b.armed.CompareAndSwap(true, false) {
+		panic("with " + plantedSecret)
+	}
+	return b.JetStream.Consumer(ctx, stream, name)
+}
+
+// What a panic leaves of the fetch loop is not known: the service ends and says why,
+// so that whoever runs it starts it again; and closes everything in order.
+func TestAPanicInTheFetchLoopEndsTheService(t *testing.T) {
+	var log lockedBuffer
+	v := open(t, t.TempDir(), zerolog.New(&log))
+	armed := &atomic.Bool{}
+	v.consumer = consumer.New(panickingBus{v.js, armed}, v.store, v.client, consumer.Options{
+		Layout: v.layout, MaxBytes: events.MaxBytes, Slots: 100, Replica: v.replica, Log: v.log, History: v.history, Panics: v.panics,
+	})
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	armed.Store(true)
+	go func() { ended <- v.run(ctx) }()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "panic (run)") || codeOf(err) == exitOK {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it goes on")
+		stop()
+		t.Log(<-ended)
+	}
+	if err := v.close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(string(scrape(t, v.metrics)), `webhooks_panics_total{place="run"} 1`) {
+		t.Error("it is not counted")
+	}
+	leaktest.Plant(t, plantedSecret).In(t, "the log", []byte(log.String()))
+}
