@@ -14,6 +14,9 @@
 //	go run ./deployments/bench isolation --warm 2s --measure 3s --rounds 1 --only quiet,1+1
 //	go run ./deployments/bench memory                  10,000 lanes, 1,000,000 waiting events
 //	go run ./deployments/bench replay                  1,000,000 stored events sent again, and live ones beside that
+//	go run ./deployments/bench parking                 events parked, and delivered when their endpoints recover, against live ones
+//	go run ./deployments/bench endpoints               one endpoint configured, and a million
+//	go run ./deployments/bench history                 ten thousand events in the stream before, and ten million
 //
 // # What is measured
 //
@@ -30,6 +33,8 @@
 //	publisher.go  plain.go  receiver.go   the processes
 //	rig.go        one NATS, one receiver, one consumer, started and ended
 //	isolation.go  backlog.go  memory.go  replay.go   what is run
+//	parking.go  endpoints.go  history.go             likewise
+//	turn.go       one backlog that the service delivers, for those
 //	verdict.go    what is asked of the numbers
 //	table.go      how they are written down
 package main

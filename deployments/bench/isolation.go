@@ -201,21 +201,14 @@ func (r *run) mark(ctx context.Context) (err error) {
 	}
 	r.early, r.began = n.Failing, time.Now()
 	var errs [2]error
-	r.first, errs[0] = r.usages()
+	r.first, errs[0] = r.g.usages()
 	r.busy, errs[1] = process.MachineBusy()
 	return errors.Join(errs[:]...)
 }
 
-func (r *run) usages() (u [2]process.Usage, err error) {
-	var errs [2]error
-	u[0], errs[0] = r.g.consumer.Usage()
-	u[1], errs[1] = r.g.nats.Usage()
-	return u, errors.Join(errs[:]...)
-}
-
 func (r *run) measure(ctx context.Context) error {
 	took := time.Since(r.began).Seconds()
-	now, err := r.usages()
+	now, err := r.g.usages()
 	if err != nil {
 		return err
 	}

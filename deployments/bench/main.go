@@ -18,6 +18,9 @@ type commands struct {
 	Path      pathCommand      `cmd:"" help:"How fast events are delivered, beside the least that delivers at all and beside Watermill."`
 	Memory    memoryCommand    `cmd:"" help:"What a million waiting events cost, and how soon a restart goes on with them."`
 	Replay    replayCommand    `cmd:"" help:"How fast stored events are replayed, and what that costs live ones."`
+	Parking   parkingCommand   `cmd:"" help:"How fast events are parked when every endpoint fails, and delivered when they recover."`
+	Endpoints endpointsCommand `cmd:"" help:"How fast events are delivered with one endpoint configured, and with a million."`
+	History   historyCommand   `cmd:"" help:"How fast events are delivered behind ten thousand stored ones, and behind ten million."`
 
 	Publisher publisherCommand `cmd:"" hidden:""`
 	Receiver  receiverCommand  `cmd:"" hidden:""`

@@ -26,6 +26,14 @@ func programs(ctx context.Context, flags ...string) (string, error) {
 	return dir, nil
 }
 
+// programsOf is programs, or profiled where a folder for that is given.
+func programsOf(ctx context.Context, profiles string) (string, error) {
+	if profiles != "" {
+		return profiled(ctx, profiles)
+	}
+	return programs(ctx)
+}
+
 // build builds the programs into a folder.
 func build(ctx context.Context, dir string, flags ...string) error {
 	return process.Build(ctx, dir, append(flags, "github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks", "github.com/popsee/webhooks/deployments/bench")...)

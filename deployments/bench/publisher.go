@@ -154,11 +154,11 @@ func (p *publisher) message(i int) (*nats.Msg, int) {
 }
 
 // sendEach publishes each event by itself, with the message id that publishers
-// are told to use.
+// are told to use; another publisher's events are others.
 func (p *publisher) sendEach(_ context.Context, from, to int) error {
 	for i := from; i < to; i++ {
 		msg, s := p.message(i)
-		ack, err := p.js.PublishMsgAsync(msg, jetstream.WithMsgID(fmt.Sprint("r-", i)))
+		ack, err := p.js.PublishMsgAsync(msg, jetstream.WithMsgID(fmt.Sprintf("%x-%d", p.began.UnixNano(), i)))
 		if err != nil {
 			return fmt.Errorf("publish event %d: %w", i, err)
 		}

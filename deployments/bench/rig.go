@@ -47,7 +47,8 @@ type rig struct {
 	receiver *process.Process
 	consumer *process.Process // the service or the plain one
 	at       addresses
-	admin    string // host:port, of the service
+	admin    string          // host:port, of the service
+	keys     *config.Keyring // of the service
 	nc       *nats.Conn
 	js       jetstream.JetStream
 }
@@ -169,32 +170,43 @@ func (g *rig) prepareService(ctx context.Context) error {
 	if err := config.CreateKeyring(g.path("keyring.json"), keys); err != nil {
 		return err
 	}
-	return g.putEndpoints(ctx, keys)
+	g.keys = keys
+	return g.putEndpoints(ctx)
 }
 
 // writers is how many write endpoints at once.
 const writers = 32
 
-func (g *rig) putEndpoints(ctx context.Context, keys *config.Keyring) error {
+// putEndpoints gives every survey its endpoint, whether it has one or not.
+func (g *rig) putEndpoints(ctx context.Context) error {
 	kv, err := g.js.KeyValue(ctx, layout.Layout{}.Names.Endpoints())
-	if err != nil {
-		return err
-	}
-	secret, err := delivery.NewSecret(sharedSecret)
 	if err != nil {
 		return err
 	}
 	editor := config.NewEditor(kv, delivery.Rules{AllowInsecure: true})
 	return inParallel(writers, g.s.Surveys, func(i int) error {
-		sealed, err := keys.Seal(survey(i), secret)
+		e, err := g.endpoint(i)
 		if err != nil {
 			return err
 		}
-		_, err = editor.Put(ctx, config.Endpoint{
-			Survey: survey(i), URL: g.s.url(g.at.Hosts, i), Enabled: true, Secrets: []config.SealedSecret{sealed},
-		})
+		before, err := editor.Get(ctx, e.Survey)
+		if err != nil && !errors.Is(err, config.ErrNoEndpoint) {
+			return err
+		}
+		e.Revision = before.Revision
+		_, err = editor.Put(ctx, e)
 		return err
 	})
+}
+
+// endpoint is a survey's endpoint.
+func (g *rig) endpoint(i int) (config.Endpoint, error) {
+	secret, err := delivery.NewSecret(sharedSecret)
+	if err != nil {
+		return config.Endpoint{}, err
+	}
+	sealed, err := g.keys.Seal(survey(i), secret)
+	return config.Endpoint{Survey: survey(i), URL: g.s.url(g.at.Hosts, i), Enabled: true, Secrets: []config.SealedSecret{sealed}}, err
 }
 
 // url is where a survey's events go.

@@ -94,10 +94,10 @@ func (o outcome) ratio() float64 {
 
 func isBacklog(name string) bool { return name == "backlog" || name == "quiet backlog" }
 
-func median(all []outcome, f func(o outcome) float64) float64 {
+func median[T any](all []T, f func(one T) float64) float64 {
 	var values []float64
-	for _, o := range all {
-		values = append(values, f(o))
+	for _, one := range all {
+		values = append(values, f(one))
 	}
 	slices.Sort(values)
 	return values[len(values)/2]
