@@ -91,7 +91,7 @@ type pathFigures struct {
 
 // Run measures and prints the table.
 func (c *pathCommand) Run(ctx context.Context) error {
-	bin, err := c.programs(ctx)
+	bin, err := builtFor(ctx, c.Profile)
 	if err != nil {
 		return err
 	}
@@ -108,13 +108,6 @@ func (c *pathCommand) Run(ctx context.Context) error {
 	return errors.Join(
 		writeFile(c.Markdown, func() ([]byte, error) { return []byte(c.head() + "\n\n" + t.RenderMarkdown() + "\n"), nil }),
 		writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }))
-}
-
-func (c *pathCommand) programs(ctx context.Context) (string, error) {
-	if c.Profile != "" {
-		return profiled(ctx, c.Profile)
-	}
-	return programs(ctx)
 }
 
 func (c *pathCommand) head() string {

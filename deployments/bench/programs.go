@@ -31,6 +31,14 @@ func build(ctx context.Context, dir string, flags ...string) error {
 	return process.Build(ctx, dir, append(flags, "github.com/nats-io/nats-server/v2", "github.com/popsee/webhooks/cmd/webhooks", "github.com/popsee/webhooks/deployments/bench")...)
 }
 
+// builtFor builds the programs, with profiles where a folder for them is given.
+func builtFor(ctx context.Context, folder string) (string, error) {
+	if folder != "" {
+		return profiled(ctx, folder)
+	}
+	return programs(ctx)
+}
+
 // profiled builds programs that write their profiles into a folder when they end.
 func profiled(ctx context.Context, folder string) (string, error) {
 	folder, err := filepath.Abs(folder)
