@@ -17,8 +17,8 @@ type shard struct {
 	mu        sync.RWMutex // guards all below
 	arena     arena
 	index     index
-	packed    []byte // used again for every value that is packed
-	endpoints int    // records of kindEndpoint and kindTooLarge
+	scratch   scratch
+	endpoints int // records of kindEndpoint and kindTooLarge
 	targets   map[events.Survey]*compiled
 }
 
