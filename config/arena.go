@@ -30,6 +30,7 @@ const (
 	kindRemoved              // the key's delete marker
 	kindTooLarge             // a value that is not worth keeping: it is invalid by its size
 	kindStranger             // a key that is no survey id, kept only to count the bucket's keys
+	kindUnloaded             // an endpoint past the bound of those in memory: the bucket is asked for it
 )
 
 // record is a view of one record's bytes: revision, generation, kind, and the

@@ -38,6 +38,9 @@ func (s *Store) target(id events.Survey) *compiled {
 	if !ok {
 		return nil
 	}
+	if in.kind == kindUnloaded {
+		return &compiled{err: errUnloaded, revision: in.revision}
+	}
 	c := s.compile(id, in)
 	s.table.keep(id, c, &s.keys)
 	return c
@@ -139,6 +142,9 @@ func (s *Store) endpoint(id events.Survey, in stored) (Endpoint, error) {
 	if in.kind == kindTooLarge {
 		err := &InvalidError{Survey: id, Revision: in.revision, Reason: fmt.Errorf("more than %d bytes", MaxEndpointBytes)}
 		return Endpoint{Survey: id, Revision: in.revision}, err
+	}
+	if in.kind == kindUnloaded {
+		return Endpoint{Survey: id, Revision: in.revision}, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, errUnloaded)
 	}
 	return readEndpoint(id, in.revision, in.value, s.o.Rules)
 }

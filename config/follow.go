@@ -96,6 +96,10 @@ func (f *follower) judge() error {
 		}
 	}
 	f.pending, f.reconnects = nil, l.reconnects
+	if n := f.store.Unloaded(); n > 0 {
+		f.store.o.Log.Warn().Int("endpoints", n).Int("bound", f.store.o.maxEndpoints()).
+			Msg("more endpoints than may be in memory: NATS is asked for the others when their events come; raise --max-endpoints where there is memory")
+	}
 	f.current(l.at)
 	return nil
 }

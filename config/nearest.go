@@ -1,5 +1,24 @@
 package config
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// OneOf refuses a value that is none of those there are, and hints at the one that
+// was probably meant.
+func OneOf(value string, known []string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	err := fmt.Errorf("%q is not one of %s", value, strings.Join(known, ", "))
+	if near := nearest(value, known); near != "" {
+		return withHint(err, fmt.Sprintf("did you mean %q?", near))
+	}
+	return err
+}
+
 // nearest is the name that is the fewest edits away, or "" if none is near
 // enough to be what was meant.
 func nearest(name string, known []string) string {

@@ -34,7 +34,7 @@ type Settings struct {
 // NATSSettings is how to reach NATS, under the names the NATS command line
 // uses. All empty means the embedded server.
 type NATSSettings struct {
-	URL      string   `name:"nats-url" aliases:"server" env:"NATS_URL" placeholder:"URL,..." help:"NATS servers."`
+	URL      string   `name:"nats-url" aliases:"server" env:"NATS_URL" placeholder:"URL,..." help:"NATS servers; without any, run starts its own, and the other commands ask that of a run on this machine."`
 	Context  string   `name:"nats-context" env:"NATS_CONTEXT" placeholder:"NAME" help:"NATS context, as made by the NATS command line."`
 	Creds    string   `name:"nats-creds" aliases:"creds" env:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
 	User     string   `name:"nats-user" env:"NATS_USER" placeholder:"NAME" help:"User name or token."`
@@ -44,6 +44,7 @@ type NATSSettings struct {
 	Key      string   `name:"nats-key" aliases:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
 	CA       string   `name:"nats-ca" aliases:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"TLS certificate authority."`
 	Inbox    string   `name:"nats-inbox-prefix" aliases:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Where NATS answers this user, so that no other user hears it; _INBOX if not given."`
+	API      string   `name:"nats-js-api-prefix" aliases:"js-api-prefix" env:"NATS_JS_API_PREFIX" placeholder:"PREFIX" help:"Where the JetStream API of another account is reached from this user's; $$JS.API if not given."`
 	Monitor  string   `name:"nats-monitor" env:"WEBHOOKS_NATS_MONITOR" placeholder:"URL,..." help:"Monitoring addresses of the NATS nodes, such as http://nats-0:8222: at the start a node is warned of that does not sync every write."`
 }
 
@@ -68,6 +69,7 @@ type DeliverySettings struct {
 	MaxInFlight   int            `name:"max-in-flight" env:"WEBHOOKS_MAX_IN_FLIGHT" default:"2000" placeholder:"N" help:"Attempts that one replica makes at the same time (default: ${default})."`
 	AckWait       time.Duration  `name:"ack-wait" env:"WEBHOOKS_ACK_WAIT" default:"30s" placeholder:"DURATION" help:"After how long NATS gives an unfinished event to another replica (default: ${default})."`
 	DisableAfter  time.Duration  `name:"disable-after" env:"WEBHOOKS_DISABLE_AFTER" default:"120h" placeholder:"DURATION" help:"After how long of failing an endpoint is disabled; its events are kept for it (default: ${default})."`
+	MaxEndpoints  int            `name:"max-endpoints" env:"WEBHOOKS_MAX_ENDPOINTS" default:"2000000" placeholder:"N" help:"Endpoints kept in memory; NATS is asked for the others when their events come (default: ${default})."`
 	NoDeliveryLog bool           `name:"no-delivery-log" env:"WEBHOOKS_NO_DELIVERY_LOG" help:"Keep no record of attempts and settlements: 'webhooks attempts' then shows nothing of them, and 'webhooks audit' can prove nothing."`
 	EventMaxBytes Bytes          `name:"event-max-bytes" env:"WEBHOOKS_EVENT_MAX_BYTES" default:"1MiB" placeholder:"SIZE" help:"Largest event (default: ${default})."`
 	AllowInsecure bool           `name:"allow-insecure-endpoints" env:"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS" help:"For development only: endpoints may use http and be on this machine or a private network."`

@@ -59,7 +59,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	want := config.Settings{
 		Embedded: config.EmbeddedSettings{DataDir: "./webhooks-data", Listen: "127.0.0.1:4222", MaxStore: 10 << 30},
 		Bus:      config.BusSettings{History: 30 * 24 * time.Hour},
-		Delivery: config.DeliverySettings{MaxInFlight: 2000, AckWait: 30 * time.Second, DisableAfter: 120 * time.Hour, EventMaxBytes: 1 << 20},
+		Delivery: config.DeliverySettings{MaxInFlight: 2000, MaxEndpoints: 2_000_000, AckWait: 30 * time.Second, DisableAfter: 120 * time.Hour, EventMaxBytes: 1 << 20},
 		Admin:    config.AdminSettings{Listen: "127.0.0.1:8080"},
 		Log:      config.LogSettings{Level: "info", Format: "auto"},
 	}

@@ -18,7 +18,8 @@ type shard struct {
 	arena     arena
 	index     index
 	scratch   scratch
-	endpoints int // records of kindEndpoint and kindTooLarge
+	endpoints int // records of kindEndpoint, kindTooLarge and kindUnloaded
+	unloaded  int // those of kindUnloaded
 	targets   map[events.Survey]*compiled
 }
 
@@ -60,23 +61,40 @@ func (s *shard) set(hash uint64, in stored, generation uint32) bool {
 		s.forget(r)
 	}
 	s.point(hash, key, s.arena.add(key, in.revision, generation, in.kind, in.value))
-	s.endpoints += in.kind.counts()
+	s.count(in.kind, 1)
 	delete(s.targets, events.Survey(key))
 	s.tidy()
 	return true
 }
 
 func (s *shard) forget(r record) {
-	s.endpoints -= r.kind().counts()
+	s.count(r.kind(), -1)
 	s.arena.drop(r)
 }
 
 // counts is 1 for what is an endpoint, valid or not.
 func (k kind) counts() int {
-	if k == kindEndpoint || k == kindTooLarge {
+	if k == kindEndpoint || k == kindTooLarge || k == kindUnloaded {
 		return 1
 	}
 	return 0
+}
+
+// count notes that there is a record more, or less.
+func (s *shard) count(k kind, n int) {
+	s.endpoints += n * k.counts()
+	if k == kindUnloaded {
+		s.unloaded += n
+	}
+}
+
+// full says whether another endpoint would be one too many in memory.
+func (s *shard) full(hash uint64, key string, most int) bool {
+	if s.endpoints-s.unloaded < most {
+		return false
+	}
+	r, known := s.find(hash, key)
+	return !known || r.kind() != kindEndpoint
 }
 
 // sweep removes what the pass of a generation has not seen, and says which keys
@@ -109,14 +127,14 @@ func (s *shard) tidy() {
 func (s *shard) rebuild(keep func(record) bool) {
 	old, records := s.arena, s.all()
 	s.index.free()
-	s.arena, s.endpoints = arena{}, 0
+	s.arena, s.endpoints, s.unloaded = arena{}, 0, 0
 	for _, r := range records {
 		if !keep(r) {
 			continue
 		}
 		key := string(r.key())
 		s.point(maphash.String(s.seed, key), key, s.arena.add(key, r.revision(), r.generation(), r.kind(), r.value()))
-		s.endpoints += r.kind().counts()
+		s.count(r.kind(), 1)
 	}
 	old.free()
 }

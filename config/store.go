@@ -24,9 +24,10 @@ type StoreOptions struct {
 	Rules delivery.Rules // where endpoints may be
 	Log   zerolog.Logger
 
-	CheckEvery time.Duration // how often the watch is compared with the bucket; 0 means a minute
-	IdleAfter  time.Duration // how long a target nobody asks for is kept, at least; 0 means 5 minutes
-	MaxTargets int           // how many targets are kept, each with its secrets open; 0 means 32,768
+	CheckEvery   time.Duration // how often the watch is compared with the bucket; 0 means a minute
+	IdleAfter    time.Duration // how long a target nobody asks for is kept, at least; 0 means 5 minutes
+	MaxEndpoints int           // how many endpoints are kept in memory; the bucket is asked for the others; 0 means 2,000,000
+	MaxTargets   int           // how many targets are kept, each with its secrets open; 0 means 32,768
 }
 
 func (o StoreOptions) checkEvery() time.Duration {
@@ -43,14 +44,27 @@ func (o StoreOptions) idleAfter() time.Duration {
 	return 5 * time.Minute
 }
 
+func (o StoreOptions) maxEndpoints() int {
+	if o.MaxEndpoints > 0 {
+		return o.MaxEndpoints
+	}
+	return defaultMaxEndpoints
+}
+
 func (o StoreOptions) maxTargets() int {
 	if o.MaxTargets > 0 {
 		return o.MaxTargets
 	}
-	return 32_768
+	return defaultMaxTargets
 }
 
-// Store holds every endpoint in memory, as its bucket has it. It is safe for
+// What is kept where nobody says otherwise.
+const (
+	defaultMaxEndpoints = 2_000_000 // about 0.6 GB
+	defaultMaxTargets   = 32_768
+)
+
+// Store holds the endpoints in memory, as their bucket has them. It is safe for
 // concurrent use.
 type Store struct {
 	o      StoreOptions
@@ -78,7 +92,7 @@ type watchState struct {
 // is in memory, or fails; ctx bounds that and nothing else.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string, o StoreOptions) (*Store, error) {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.Keys), notes: newNotifier(), close: cancel}
+	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.maxEndpoints(), o.Keys), notes: newNotifier(), close: cancel}
 	s.keys.Store(o.Keys)
 	s.state.Store(&watchState{})
 	opened := make(chan error, 1)
@@ -133,6 +147,12 @@ func (s *Store) Current() (bool, time.Time) {
 // endpoint or the key ring changes.
 func (s *Store) Target(ctx context.Context, id events.Survey) (*delivery.Target, Limits, error) {
 	c := s.target(id)
+	if c != nil && errors.Is(c.err, errUnloaded) {
+		var err error
+		if c, err = s.fetch(ctx, id); err != nil {
+			return nil, Limits{}, err
+		}
+	}
 	if c.owesNothing() {
 		if current, _ := s.Current(); !current {
 			var err error
@@ -159,11 +179,32 @@ func (s *Store) confirm(ctx context.Context, id events.Survey) (*compiled, error
 	if err != nil {
 		return nil, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
 	}
-	if c := s.target(id); c != nil && c.revision == in.revision {
+	if c := s.target(id); c != nil && c.revision == in.revision && !errors.Is(c.err, errUnloaded) {
 		return c, nil
 	}
 	return s.compile(id, in), nil
 }
+
+// errUnloaded says that an endpoint is there and not in memory.
+var errUnloaded = errors.New("the endpoint is not in memory")
+
+// fetch asks the bucket for an endpoint that is past the bound of those in memory.
+// What it comes to is kept for as long as it is in use, like any other.
+func (s *Store) fetch(ctx context.Context, id events.Survey) (*compiled, error) {
+	in, err := s.ask(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
+	}
+	c := s.compile(id, in)
+	s.table.keep(id, c, &s.keys)
+	return c, nil
+}
+
+// Unloaded is how many endpoints are past the bound of those in memory.
+func (s *Store) Unloaded() int { return s.table.unloaded() }
 
 // ask gets an endpoint from the bucket, and keeps it.
 func (s *Store) ask(ctx context.Context, id events.Survey) (stored, error) {
@@ -181,7 +222,7 @@ func (s *Store) ask(ctx context.Context, id events.Survey) (stored, error) {
 	if s.table.set(generation, entry.Key(), entry.Revision(), k, entry.Value()) {
 		s.notes.tell(Change{Survey: id, Revision: entry.Revision()})
 	}
-	return stored{key: entry.Key(), revision: entry.Revision(), kind: k, value: entry.Value()}, nil
+	return stored{key: entry.Key(), revision: entry.Revision(), generation: generation, kind: k, value: entry.Value()}, nil
 }
 
 // Get returns the endpoint of a survey from memory, asking the bucket where
@@ -189,7 +230,7 @@ func (s *Store) ask(ctx context.Context, id events.Survey) (stored, error) {
 // with an [ErrInvalidEndpoint].
 func (s *Store) Get(ctx context.Context, id events.Survey) (Endpoint, error) {
 	in, ok := s.table.get(id)
-	if current, _ := s.Current(); !ok && !current {
+	if current, _ := s.Current(); in.kind == kindUnloaded || !ok && !current {
 		var err error
 		if in, err = s.ask(ctx, id); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 			return Endpoint{}, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
@@ -203,7 +244,8 @@ func (s *Store) Get(ctx context.Context, id events.Survey) (Endpoint, error) {
 }
 
 // List gives all endpoints from memory, in no particular order. One that is not
-// valid comes with its survey, its revision and an [ErrInvalidEndpoint].
+// valid comes with its survey, its revision and an [ErrInvalidEndpoint]; one that
+// is not in memory with its survey, its revision and an [ErrUnavailable].
 func (s *Store) List() iter.Seq2[Endpoint, error] {
 	return func(yield func(Endpoint, error) bool) {
 		for i := range shardCount {

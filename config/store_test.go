@@ -475,6 +475,43 @@ func TestTargetsAreBounded(t *testing.T) {
 	})
 }
 
+// What does not fit in memory is asked for: an event is never taken for one of a
+// survey without an endpoint.
+func TestEndpointsPastTheBoundAreAskedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, slow := w.connect(10 * time.Second)
+		for i := range 300 {
+			w.put(events.Survey(fmt.Sprint("s", i)))
+		}
+		s := w.openWith(options{js: slow, StoreOptions: config.StoreOptions{MaxEndpoints: 64}})
+		past := s.Unloaded()
+		if s.Len() != 300 || past < 300-64 {
+			t.Fatalf("%d of %d endpoints are not in memory", past, s.Len())
+		}
+		for i := range 300 {
+			wantHost(t, s, events.Survey(fmt.Sprint("s", i)), "hooks.example.com:443")
+			if _, err := s.Get(t.Context(), events.Survey(fmt.Sprint("s", i))); err != nil {
+				t.Error(err)
+			}
+		}
+		s.SetKeys(w.keys) // what was asked for is forgotten
+		w.stop()
+		synctest.Wait()
+		unknown := 0
+		for i := range 300 {
+			_, _, err := s.Target(t.Context(), events.Survey(fmt.Sprint("s", i)))
+			if err == nil {
+				continue
+			}
+			wantError(t, err, config.ErrUnavailable)
+			unknown++
+		}
+		if unknown != past {
+			t.Errorf("without NATS %d endpoints are not known, want the %d that are not in memory", unknown, past)
+		}
+	})
+}
+
 func TestWatchersHearOfChanges(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.put("before")

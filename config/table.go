@@ -18,10 +18,11 @@ type table struct {
 	newest     atomic.Uint64 // highest revision set in this generation
 	shards     [shardCount]shard
 	perShard   int // compiled targets a shard keeps at most
+	loaded     int // endpoints a shard keeps at most; of the others it knows that they are there
 }
 
-func newTable(maxTargets int, keys *Keyring) *table {
-	t := &table{seed: maphash.MakeSeed(), packer: newPacker(keys), perShard: max(1, maxTargets/shardCount)}
+func newTable(maxTargets, maxEndpoints int, keys *Keyring) *table {
+	t := &table{seed: maphash.MakeSeed(), packer: newPacker(keys), perShard: max(1, maxTargets/shardCount), loaded: max(1, maxEndpoints/shardCount)}
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.seed = t.seed
@@ -48,7 +49,10 @@ func (t *table) set(generation uint32, key string, revision uint64, k kind, valu
 	for n := t.newest.Load(); n < revision && !t.newest.CompareAndSwap(n, revision); n = t.newest.Load() {
 		continue
 	}
-	if k == kindEndpoint {
+	if k == kindEndpoint && s.full(hash, key, t.loaded) {
+		in.kind = kindUnloaded
+	}
+	if in.kind == kindEndpoint {
 		in.value = t.packer.pack(&s.scratch, value)
 	}
 	return s.set(hash, in, generation)
@@ -118,6 +122,17 @@ func (t *table) size() (endpoints, keys int) {
 		s.mu.RUnlock()
 	}
 	return endpoints, keys
+}
+
+// unloaded is how many endpoints there are past the bound of those in memory.
+func (t *table) unloaded() (n int) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.RLock()
+		n += s.unloaded
+		s.mu.RUnlock()
+	}
+	return n
 }
 
 // free gives the memory back; the table is empty afterwards.

@@ -27,7 +27,7 @@ type modelEntry struct {
 // removals, passes over a bucket made anew, and the packing in between.
 func TestTheTableIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := newTable(shardCount, nil)
+		table := newTable(shardCount, 1_000_000, nil)
 		defer table.free()
 		model := map[string]modelEntry{}
 		key := rapid.StringMatching(`[a-c][0-9]?`)
@@ -110,7 +110,7 @@ func compareTable(t *rapid.T, table *table, model map[string]modelEntry) {
 
 // Two keys of one hash cannot be met by chance, so they are made to meet.
 func TestKeysOfOneHashAreToldApart(t *testing.T) {
-	table := newTable(shardCount, nil)
+	table := newTable(shardCount, 1_000_000, nil)
 	defer table.free()
 	s := &table.shards[0]
 	for i, key := range []string{"a", "b", "c", "b"} {
@@ -132,7 +132,7 @@ func TestKeysOfOneHashAreToldApart(t *testing.T) {
 }
 
 func TestTheArenaGivesBackWhatIsReplaced(t *testing.T) {
-	table := newTable(shardCount, nil)
+	table := newTable(shardCount, 1_000_000, nil)
 	defer table.free()
 	value := bytes.Repeat([]byte("0123456789abcdef"), 64)
 	for i := range 20_000 {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Bounds of settings, with the reasons.
@@ -126,6 +124,9 @@ func (f *Faults) checkDelivery(d DeliverySettings) {
 	if d.MaxInFlight < 1 || d.MaxInFlight > maxInFlightCap {
 		f.addf("--max-in-flight: %d is not between 1 and %d", d.MaxInFlight, maxInFlightCap)
 	}
+	if d.MaxEndpoints < 1 {
+		f.addf("--max-endpoints: %d is less than 1", d.MaxEndpoints)
+	}
 	if d.AckWait < minAckWait || d.AckWait > time.Hour {
 		f.addf("--ack-wait: %v is not between %v and 1h: an attempt may take %v", d.AckWait, minAckWait, attemptTime)
 	}
@@ -149,12 +150,15 @@ func (f *Faults) checkKeys(k KeySettings) {
 }
 
 func (f *Faults) checkLog(l LogSettings) {
-	levels := []string{"trace", "debug", "info", "warn", "error"}
-	if _, err := zerolog.ParseLevel(l.Level); err != nil || !slices.Contains(levels, l.Level) {
-		f.addf("--log-level: %q is not one of %s", l.Level, strings.Join(levels, ", "))
-	}
-	formats := []string{"auto", "json", "console"}
-	if !slices.Contains(formats, l.Format) {
-		f.addf("--log-format: %q is not one of %s", l.Format, strings.Join(formats, ", "))
+	for _, named := range []struct {
+		flag, value string
+		known       []string
+	}{
+		{"--log-level", l.Level, []string{"trace", "debug", "info", "warn", "error"}},
+		{"--log-format", l.Format, []string{"auto", "json", "console"}},
+	} {
+		if err := OneOf(named.value, named.known); err != nil {
+			f.add(fmt.Errorf("%s: %w", named.flag, err))
+		}
 	}
 }

@@ -26,8 +26,9 @@ type pool struct {
 	change            atomic.Uint64 // counts what made earlier connections unfit
 	closed            atomic.Bool
 
-	mu    sync.Mutex  // guards sweep
-	sweep *time.Timer // set while any connection is kept
+	mu       sync.Mutex  // guards sweep
+	sweep    *time.Timer // runs while sweeping
+	sweeping atomic.Bool // set before a connection could be overlooked
 }
 
 type poolShard struct {
@@ -79,8 +80,9 @@ func (p *pool) put(c *connection) {
 		c.Close()
 		return
 	}
-	if p.kept.Add(1) == 1 {
-		p.arm()
+	p.kept.Add(1)
+	if !p.sweeping.Load() {
+		p.startSweeping()
 	}
 	if p.closed.Load() || c.change != p.change.Load() {
 		p.drop() // that came between
@@ -99,19 +101,26 @@ func (p *pool) push(c *connection) bool {
 	return true
 }
 
-// arm lets the next sweep come. One timer serves all connections.
-func (p *pool) arm() {
+// startSweeping lets sweeps come as long as there is anything to sweep. One timer serves all connections.
+func (p *pool) startSweeping() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sweep != nil {
-		p.sweep.Stop()
+	if p.closed.Load() || p.sweeping.Swap(true) {
+		return
 	}
-	p.sweep = time.AfterFunc(sweepEvery, func() {
-		p.remove(func(c *connection) bool { return time.Since(c.since) >= idleTime })
-		if p.kept.Load() > 0 {
-			p.arm()
-		}
-	})
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(sweepEvery, p.sweepOnce)
+		return
+	}
+	p.sweep.Reset(sweepEvery)
+}
+
+func (p *pool) sweepOnce() {
+	p.remove(func(c *connection) bool { return time.Since(c.since) >= idleTime })
+	p.sweeping.Store(false)
+	if p.kept.Load() > 0 {
+		p.startSweeping()
+	}
 }
 
 // drop closes everything that is kept.

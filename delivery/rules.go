@@ -74,7 +74,7 @@ func (r Rules) checkScheme(u *url.URL) error {
 	case u.Scheme == "http" && u.Opaque == "" && r.AllowInsecure:
 		return nil
 	case u.Scheme == "http":
-		return &URLError{"is not https", "use https:// ; plain http is for development, where the service allows insecure endpoints"}
+		return &URLError{"is not https", "use https:// ; plain http is for development, with --allow-insecure-endpoints"}
 	default:
 		return &URLError{"is not https", "write it like https://example.com/webhooks"}
 	}
@@ -163,7 +163,7 @@ func (r Rules) checkName(name string) error {
 	case slices.Contains(metadataNames, name):
 		return &URLError{"names a cloud's metadata service", "use the host that receives your webhooks"}
 	case last == "localhost" && !r.AllowInsecure:
-		return &URLError{"names this machine", "use a public name; localhost is for development, where the service allows insecure endpoints"}
+		return &URLError{"names this machine", "use a public name; localhost is for development, with --allow-insecure-endpoints"}
 	case (len(labels) == 1 || slices.Contains(privateZones, last)) && !r.AllowInsecure && len(r.Allow) == 0:
 		return &URLError{"names a host inside a private network", "use a public name such as hooks.example.com"}
 	}

@@ -67,6 +67,8 @@ var shown = map[string][]string{
 	"max_payload is lowered":                     {`cmd/webhooks:TestWhatNATSMayDoToUs/"max_payload is lowered below what is stored"`, "consumer/deadletters:TestWhatIsTooLargeToCopyIsBuriedByReference"},
 	"two replicas provision at once":             {"consumer/provision:TestTwoReplicasProvisionAtOnce"},
 	"a stream of the name with other settings":   {"consumer/provision:TestAStreamThatCannotKeepThePromiseStopsTheService"},
+	"an answer of NATS sent where it does harm":  {"cmd/webhooks:TestEachUserOfNATSCanDoItsWorkAndNothingElse"},
+	"more endpoints than there is memory for":    {"config:TestEndpointsPastTheBoundAreAskedFor"},
 	"a user of NATS does what is not its work":   {"cmd/webhooks:TestEachUserOfNATSCanDoItsWorkAndNothingElse"},
 	"TLS, mutual TLS, NKeys, credentials":        {"cmd/webhooks/internal/bus:TestTLSAndMutualTLS", "cmd/webhooks/internal/bus:TestEveryWayToSayWhoOneIs", "cmd/webhooks/internal/bus:TestACredentialsFile"},
 

@@ -1,7 +1,8 @@
 // Package events says what an event is and what things are called on the bus.
 //
-// A service that publishes completed responses needs three lines of it:
+// A service that publishes completed responses needs four lines of it:
 //
+//	nc, err := nats.Connect(url)
 //	js, err := jetstream.New(nc)
 //	pub := events.NewPublisher(js, events.PublisherOptions{})
 //	receipt, err := pub.Publish(ctx, body)

@@ -167,7 +167,12 @@ func (b *batch) await(ctx context.Context) {
 		case err := <-s.future.Err():
 			s.err = publishError(s.event, err)
 		case <-ctx.Done():
-			s.err = publishError(s.event, context.Cause(ctx))
+			select {
+			case ack := <-s.future.Ok(): // stored before the end is stored
+				r = receipt(s.event, ack)
+			default:
+				s.err = publishError(s.event, context.Cause(ctx))
+			}
 		}
 	}
 	b.count(r, s.err)

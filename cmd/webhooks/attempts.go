@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -15,7 +16,7 @@ type attemptsCommand struct {
 	Survey     string `name:"survey" placeholder:"ID" help:"Only this survey's; the search is 64 times shorter with it."`
 	Response   string `name:"response" placeholder:"ID" help:"Only attempts of this response."`
 	Replay     string `name:"replay" placeholder:"ID" help:"Only attempts of this replay."`
-	Reason     string `name:"reason" placeholder:"REASON" help:"Only attempts that ended so, such as timeout or 5xx."`
+	Reason     reason `name:"reason" placeholder:"REASON" help:"Only attempts that ended so, such as timeout or 5xx."`
 	Failed     bool   `name:"failed" help:"Only attempts that were not delivered."`
 	Since      when   `name:"since" placeholder:"TIME" help:"Only since: a time, or a duration ago such as 2h."`
 	Until      when   `name:"until" placeholder:"TIME" help:"Only before."`
@@ -23,6 +24,19 @@ type attemptsCommand struct {
 	Follow     bool   `name:"follow" short:"f" help:"Go on with new ones until interrupted."`
 	All        bool   `name:"all" help:"Also show what was settled without an attempt, and what the log lost."`
 	JSON       bool   `name:"json" help:"Print JSON, one record a line."`
+}
+
+// reason is how an attempt ended, as it is typed.
+type reason delivery.Reason
+
+// UnmarshalText implements encoding.TextUnmarshaler for the command line.
+func (r *reason) UnmarshalText(text []byte) error {
+	*r = reason(text)
+	var known []string
+	for _, k := range delivery.Reasons() {
+		known = append(known, string(k))
+	}
+	return config.OneOf(string(text), known)
 }
 
 // Run prints the delivery log.
@@ -59,9 +73,21 @@ func (c *attemptsCommand) Run(w *world) error {
 		w.printf("%s\n", recordLine(r))
 	}
 	if n == 0 && !c.JSON && !c.Follow {
-		w.printf("no attempts match\n")
+		w.printf("no attempts match%s\n", c.elsewhere())
 	}
 	return nil
+}
+
+// elsewhere says where to look when there is nothing here.
+func (c *attemptsCommand) elsewhere() string {
+	switch {
+	case c.Response != "":
+		return "; where it is: webhooks why " + c.Response
+	case c.Survey != "":
+		return "; where its responses go, and whether they wait: webhooks endpoint get " + c.Survey
+	default:
+		return ""
+	}
 }
 
 func (c *attemptsCommand) filter() (deliverylog.Filter, error) {

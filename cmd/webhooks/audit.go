@@ -2,15 +2,13 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/events"
@@ -51,7 +49,7 @@ func (c *auditCommand) Run(w *world) error {
 	bars := &phases{w: w}
 	r, err := audit.Run(w.ctx, s.js, s.names, audit.Options{From: from, To: to, Progress: bars.step})
 	bars.end()
-	if errors.Is(err, audit.ErrEmpty) && c.Since.isZero() && c.Until.isZero() {
+	if errors.Is(err, audit.ErrEmpty) && c.Since.IsZero() && c.Until.IsZero() {
 		return withHint("what has left it can be audited all the same: webhooks audit --since 1", "nothing stands in the event stream %s", s.names.Stream())
 	}
 	if err != nil {
@@ -70,18 +68,20 @@ func (c *auditCommand) Run(w *world) error {
 
 // bounds are the sequences to be audited, both included; 0 where none was given.
 func (c *auditCommand) bounds(w *world, s *session) (from, to uint64, err error) {
-	stream, err := asked(w.ctx, func(ctx context.Context) (jetstream.Stream, error) { return s.js.Stream(ctx, s.names.Stream()) })
+	ctx, cancel := w.asking()
+	defer cancel()
+	stream, err := s.js.Stream(ctx, s.names.Stream())
 	if err != nil {
 		return 0, 0, fmt.Errorf("look at stream %s: %w", s.names.Stream(), err)
 	}
-	state := stream.CachedInfo().State
-	if err := meant(c.Since, c.Until, state.LastSeq, time.Now(), "an audit accounts for what was published"); err != nil {
+	last, since, until := stream.CachedInfo().State.LastSeq, c.Since.called("--since"), c.Until.called("--until")
+	if err := replays.Meant(since, until, last, time.Now()); err != nil {
+		return 0, 0, refused(err, "an audit accounts for what was published")
+	}
+	if from, to, err = replays.New(s.js, s.names, nil).Sequences(ctx, since, until, 0, last); err != nil {
 		return 0, 0, err
 	}
-	if from, to, err = s.sequences(w, c.Since, c.Until, 0, state.LastSeq); err != nil {
-		return 0, 0, err
-	}
-	if !c.Since.isZero() && from > state.LastSeq || !c.Until.isZero() && to < max(from, 1) {
+	if !since.IsZero() && from > last || !until.IsZero() && to < max(from, 1) {
 		return 0, 0, usage{withHint("webhooks status shows what there is; give an earlier --since, or a later --until", "nothing was published there")}
 	}
 	return from, to, nil

@@ -3,10 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 )
 
 // confirm asks a person before something that cannot be undone. Where nobody can be
@@ -16,14 +13,13 @@ func (w *world) confirm(yes bool, format string, args ...any) error {
 		return nil
 	}
 	what := fmt.Sprintf(format, args...)
-	f, isFile := w.in.(*os.File)
-	if !isFile || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminalIn(w.in) {
 		return usage{withHint("see first what it would be with --dry-run; then say --yes", "%s; nobody can be asked here whether that is meant", what)}
 	}
 	fmt.Fprintf(w.errw, "%s. It cannot be undone. Type yes to go on: ", what)
 	answered := make(chan string, 1)
 	go func() { // it outlives a question that is interrupted: nothing ends a read of a terminal
-		answer, _ := bufio.NewReader(f).ReadString('\n') // an end without a line is no yes
+		answer, _ := bufio.NewReader(w.in).ReadString('\n') // an end without a line is no yes
 		answered <- strings.TrimSpace(answer)
 	}()
 	select {

@@ -65,23 +65,40 @@ type staying struct {
 
 // redrive hands every letter back that can be.
 func (r *redriving) redrive(ctx context.Context, store *deadletters.Store, f deadletters.Filter) (deadletters.Tally, error) {
-	all, err := store.Count(ctx, f)
-	if err != nil && !errors.Is(err, deadletters.ErrNoLetter) {
+	step, end, err := r.watch(ctx, store, f, "redriving")
+	if err != nil {
 		return deadletters.Tally{}, err
 	}
-	bar, done := r.w.newProgress("redriving"), int64(0)
-	defer bar.end()
+	defer end()
 	return store.Redrive(ctx, f, r.back.park, func(l deadletters.Letter, err error) {
-		done++
-		bar.step(done, int64(all.Letters))
+		step()
 		r.told(l, err)
 	})
 }
 
+// watch shows how many of the letters are done: step counts one.
+func (r *redriving) watch(ctx context.Context, store *deadletters.Store, f deadletters.Filter, doing string) (step, end func(), err error) {
+	all, err := store.Count(ctx, f)
+	if err != nil && !errors.Is(err, deadletters.ErrNoLetter) {
+		return nil, nil, err
+	}
+	bar, done := r.w.newProgress(doing), int64(0)
+	return func() {
+		done++
+		bar.step(done, int64(all.Letters))
+	}, bar.end, nil
+}
+
 // rehearse finds out what would be done, and does nothing.
 func (r *redriving) rehearse(ctx context.Context, store *deadletters.Store, f deadletters.Filter) (tally deadletters.Tally, err error) {
+	step, end, err := r.watch(ctx, store, f, "looking")
+	if err != nil {
+		return tally, err
+	}
+	defer end()
 	f.Bodies = true
 	for l, err := range store.List(ctx, f) {
+		step()
 		if err == nil {
 			l.Body, err = store.Body(ctx, l)
 		}

@@ -67,7 +67,7 @@ func (c *demoCommand) log(w *world) zerolog.Logger {
 	if !c.Verbose {
 		return zerolog.Nop()
 	}
-	return zerolog.New(zerolog.ConsoleWriter{Out: w.errw, TimeFormat: time.TimeOnly, NoColor: !w.colour()}).With().Timestamp().Logger()
+	return zerolog.New(zerolog.ConsoleWriter{Out: w.errw, TimeFormat: time.TimeOnly, NoColor: !w.colour(w.errw)}).With().Timestamp().Logger()
 }
 
 func (d *demonstration) run(ctx context.Context, dir string, log zerolog.Logger) (err error) {

@@ -30,6 +30,7 @@ func rights(n events.Names) []right {
 		{"$JS.ACK." + n.Stream() + ".doctor", "acknowledging events"},
 		{api("CONSUMER.CREATE.%s.doctor", n.Lanes()), "reading lanes"},
 		{api("CONSUMER.MSG.NEXT.%s.doctor", n.Lanes()), "reading lanes"},
+		{api("STREAM.MSG.GET.%s", n.Stream()), "knowing where the event stream ends"},
 		{api("STREAM.MSG.GET.%s", n.Lanes()), "reading what waits"},
 		{api("STREAM.MSG.DELETE.%s", n.Lanes()), "removing what was delivered"},
 		{api("STREAM.PURGE.%s", n.Lanes()), "removing what was delivered"},

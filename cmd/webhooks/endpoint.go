@@ -171,7 +171,7 @@ func (k keyringFlags) load() (*config.Keyring, error) {
 	path := k.path()
 	ring, err := config.LoadKeyring(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, withHint("start the service here first (webhooks run makes one), or name the service's own with --keyring or --data-dir; for a NATS of your own make one with: webhooks keys generate --keyring FILE", "there is no key ring at %s", path)
+		return nil, withHint("start the service here first (webhooks run makes one), or name the service's own with --keyring or --data-dir; for a NATS of your own make one with: webhooks keys generate --keyring FILE", "there is no key ring at %s: secrets are sealed and opened with the service's", path)
 	}
 	return ring, err
 }

@@ -44,12 +44,5 @@ func healthLines(r health.Record, revision uint64, now time.Time) (lines []healt
 
 // unwell are the records of all endpoints with which something is wrong.
 func (s *session) unwell(ctx context.Context) (map[events.Survey]health.Record, error) {
-	found := map[events.Survey]health.Record{}
-	for e, err := range health.List(ctx, s.js, s.names) {
-		if err != nil {
-			return nil, err
-		}
-		found[e.Survey] = e.Record
-	}
-	return found, nil
+	return endpoints.Unwell(ctx, s.js, s.names)
 }

@@ -70,6 +70,10 @@ func (r *eventReader) end() {
 }
 
 func (r *eventReader) fail(err error) {
+	if unread, ok := errors.AsType[*unread](err); ok {
+		r.err = unread
+		return
+	}
 	offset := r.dec.InputOffset()
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		offset, err = syntax.ByteOffset, syntax.Err
@@ -99,10 +103,15 @@ func (c *lineCounter) Read(p []byte) (int, error) {
 	}
 	c.read += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("read events: %w", err)
+		err = &unread{fmt.Errorf("read events: %w", err)}
 	}
 	return n, err
 }
+
+// unread is why the input could not be read on; what had been read may be good.
+type unread struct{ error }
+
+func (u *unread) Unwrap() error { return u.error }
 
 // at is the line of an offset, from 1. Offsets must not go back.
 func (c *lineCounter) at(offset int64) int {

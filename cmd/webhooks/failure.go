@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,25 +8,25 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/config"
-	"github.com/popsee/webhooks/consumer/backup"
-	"github.com/popsee/webhooks/consumer/mark"
-	"github.com/popsee/webhooks/consumer/provision"
-	"github.com/popsee/webhooks/events"
 )
 
 // fail prints an error for a person and returns its exit code: the only place
 // that does either.
-func (w *world) fail(err error) int {
+func (w *world) fail(err error) exitCode {
 	if errors.Is(err, errSilent) {
 		return exitFailure
+	}
+	code := w.codeOf(err)
+	if code == exitInterrupted {
+		fmt.Fprintln(w.errw, "interrupted")
+		return code
 	}
 	fmt.Fprintf(w.errw, "error: %s\n", harmless(err.Error()))
 	if h := hintOf(err); h != "" {
 		fmt.Fprintf(w.errw, "hint: %s\n", harmless(h))
 	}
-	return codeOf(err)
+	return code
 }
 
 // harmless takes out of a text what a terminal would obey: an error may quote what
@@ -43,23 +42,6 @@ func harmless(s string) string {
 
 // errSilent fails a command that has already said why.
 var errSilent = errors.New("failed, as said above")
-
-func codeOf(err error) int {
-	switch {
-	case errors.As(err, new(*mark.Alarm)):
-		return exitAlarm
-	case errors.Is(err, errUnproven):
-		return exitUnproven
-	case errors.As(err, new(*provision.Unfit)), errors.As(err, new(*backup.Occupied)), errors.Is(err, config.ErrConflict):
-		return exitConflict
-	case errors.As(err, new(*bus.Unreachable)), errors.Is(err, context.DeadlineExceeded):
-		return exitUnreachable
-	case errors.As(err, new(usage)), errors.As(err, new(*events.BadEvent)), errors.Is(err, config.ErrInvalidEndpoint):
-		return exitUsage
-	default:
-		return exitFailure
-	}
-}
 
 // hintOf returns what an error says to do, if it does.
 func hintOf(err error) string {

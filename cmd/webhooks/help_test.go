@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"io"
 	"strings"
@@ -50,6 +51,26 @@ func TestEveryCommandHasExamplesThatParse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEveryHelpShowsExamples asks every command and every group for its help.
+func TestEveryHelpShowsExamples(t *testing.T) {
+	var look func(node *kong.Node)
+	look = func(node *kong.Node) {
+		for _, child := range node.Children {
+			look(child)
+		}
+		if node.Type != kong.CommandNode {
+			return
+		}
+		var out bytes.Buffer
+		code := run(t.Context(), append(strings.Fields(pathOf(node)), "--help"), noEnv, strings.NewReader(""), &out, io.Discard)
+		_, shown, _ := strings.Cut(out.String(), "\nExamples:\n")
+		if code != 0 || !strings.HasPrefix(out.String(), "Usage: webhooks "+pathOf(node)) || !strings.Contains(shown, "webhooks "+pathOf(node)) {
+			t.Errorf("webhooks %s --help ends with %d and prints\n%s", pathOf(node), code, out.String())
+		}
+	}
+	look(newParser(t).Model.Node)
 }
 
 // words splits a command line as a shell does where nothing but double quotes is

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
@@ -43,7 +45,13 @@ func shippedNATS(t *testing.T) *server.Server {
 
 // as is how a user of the shipped configuration connects.
 func as(s *server.Server, user string) config.NATSSettings {
-	return config.NATSSettings{URL: s.ClientURL(), User: user, Password: config.Password("password-of-" + user), Inbox: "_INBOX_" + user}
+	n := config.NATSSettings{URL: s.ClientURL(), User: user, Password: config.Password("password-of-" + user)}
+	if slices.Contains([]string{"dispatcher", "operator"}, user) {
+		n.Inbox = "_INBOX_" + user
+	} else {
+		n.API = "WEBHOOKS"
+	}
+	return n
 }
 
 // command runs one command as a user, and wants it to succeed.
@@ -56,10 +64,10 @@ func command(t *testing.T, s *server.Server, user, stdin string, args ...string)
 	return out
 }
 
-func tryCommand(t *testing.T, n config.NATSSettings, stdin string, args ...string) (string, int) {
+func tryCommand(t *testing.T, n config.NATSSettings, stdin string, args ...string) (string, exitCode) {
 	t.Helper()
 	env := map[string]string{
-		"NATS_URL": n.URL, "NATS_USER": n.User, "NATS_PASSWORD": n.Password.Reveal(), "NATS_INBOX_PREFIX": n.Inbox,
+		"NATS_URL": n.URL, "NATS_USER": n.User, "NATS_PASSWORD": n.Password.Reveal(), "NATS_INBOX_PREFIX": n.Inbox, "NATS_JS_API_PREFIX": n.API,
 		"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS": "true",
 	}
 	var out bytes.Buffer
@@ -83,6 +91,9 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 
 	settings := testSettings(t.TempDir())
 	settings.NATS, settings.Keys.Ring = as(s, "dispatcher"), ring
+	address, err := newPorts().free()
+	must(t, err)
+	settings.Admin = config.AdminSettings{Listen: address, Token: apiToken}
 	var log lockedBuffer
 	v, err := openService(t.Context(), settings, noEnv, zerolog.New(&log))
 	if err != nil {
@@ -112,6 +123,10 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		t.Errorf("%d of 20 events were delivered", len(good.accepted))
 	}
 	good.mu.Unlock()
+	// what the admin API does for whoever has its token, it does as this user
+	command(t, s, "dispatcher", "", "replay", "start", "--since", "1", "--dry-run")
+	command(t, s, "dispatcher", "", "replay", "start", "--response", "ok1")
+	command(t, s, "dispatcher", "", "replay", "list")
 	for name, want := range map[string]string{
 		"status": "s2", "lanes": "s2", "attempts --survey s1": "ok1", "dead-letters list": "malformed", "why ok1 --survey s1": "ok1", "endpoint list": "s1", "endpoint get s2": "failing",
 	} {
@@ -142,6 +157,7 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 	if out := command(t, s, "dispatcher", "", "doctor"); !strings.Contains(out, "rights that were tried") {
 		t.Errorf("the doctor finds rights missing:\n%s", out)
 	}
+	tryTheAPI(t, &apiClient{validate: openAPI(t), base: "http://" + address})
 	command(t, s, "observer", "", "audit")
 	command(t, s, "operator", "", "backup", filepath.Join(t.TempDir(), "backup"))
 	command(t, s, "operator", "", "forget", "--response", "ok1", "--survey", "s1", "--yes", "--wait", "0s")
@@ -149,96 +165,232 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		t.Errorf("the service tried what it may not do:\n%s", log.String())
 	}
 	end()
-	wantNothingElse(t, s)
+	wantEachDeedOnlyByWhoMay(t, s)
+	wantNobodyHears(t, s)
+	wantAnswersToStay(t, s)
 }
 
-// deeds are what somebody could want to do on the bus, by whether each user may.
-var deeds = map[string][]string{
-	"responses.completed":                                 {"publisher"},
-	"responses.completed.s1":                              {"publisher"},
-	"$KV.webhook_endpoints.s1":                            {"platform", "operator"},
-	"$KV.webhook_health.s1":                               {"dispatcher", "operator"},
-	"$KV.webhook_state.webhooks":                          {"dispatcher", "operator"},
-	"$KV.webhook_shards.00":                               {"dispatcher", "operator"},
-	"webhooks.lanes.00.s1":                                {"dispatcher", "operator"},
-	"webhooks.dead.s1":                                    {"dispatcher", "operator"},
-	"webhooks.attempts.00":                                {"dispatcher", "operator"},
-	"$JS.ACK.RESPONSES.webhooks.1.1.1.1.1":                {"dispatcher"},
-	"$JS.API.CONSUMER.MSG.NEXT.RESPONSES.webhooks":        {"dispatcher"},
-	"$JS.API.CONSUMER.CREATE.RESPONSES.webhooks":          {"dispatcher", "operator"},
-	"$JS.API.CONSUMER.CREATE.RESPONSES.webhooks.x":        {"dispatcher", "operator"},
-	"$JS.API.CONSUMER.DELETE.RESPONSES.webhooks":          {"dispatcher", "operator"},
-	"$JS.API.CONSUMER.RESET.RESPONSES.webhooks":           {"operator"},
-	"$JS.API.CONSUMER.DURABLE.CREATE.RESPONSES.webhooks":  {"operator"},
-	"$JS.API.CONSUMER.CREATE.RESPONSES":                   {"operator"},
-	"$JS.API.CONSUMER.CREATE.RESPONSES.reader":            {"dispatcher", "operator", "observer"},
-	"$JS.API.CONSUMER.CREATE.WEBHOOK_DEAD_LETTERS.reader": {"operator", "observer"},
-	"$JS.API.CONSUMER.CREATE.KV_webhook_endpoints.x":      {"platform", "dispatcher", "operator", "observer"},
-	"$JS.API.STREAM.MSG.GET.RESPONSES":                    {"dispatcher", "operator", "observer"},
-	"$JS.API.DIRECT.GET.RESPONSES":                        {"dispatcher", "operator", "observer"},
-	"$JS.API.DIRECT.GET.KV_webhook_endpoints.x":           {"platform", "dispatcher", "operator", "observer"},
-	"$JS.API.STREAM.CREATE.RESPONSES":                     {"operator"},
-	"$JS.API.STREAM.CREATE.MINE":                          {"operator"},
-	"$JS.API.STREAM.UPDATE.WEBHOOK_LANES":                 {"operator"},
-	"$JS.API.STREAM.DELETE.RESPONSES":                     {},
-	"$JS.API.STREAM.DELETE.WEBHOOK_LANES":                 {},
-	"$JS.API.STREAM.PURGE.RESPONSES":                      {},
-	"$JS.API.STREAM.PURGE.KV_webhook_endpoints":           {},
-	"$JS.API.STREAM.PURGE.WEBHOOK_LANES":                  {"dispatcher", "operator"},
-	"$JS.API.STREAM.MSG.DELETE.RESPONSES":                 {"operator"}, // one person's answers, when they ask for it
-	"$JS.API.STREAM.MSG.DELETE.WEBHOOK_DEAD_LETTERS":      {"operator"},
-	"$JS.API.STREAM.RESTORE.RESPONSES":                    {},
-	"$JS.API.STREAM.SNAPSHOT.RESPONSES":                   {"operator"},
-	"$JS.SNAPSHOT.ACK.RESPONSES.x":                        {"operator"},
-	"$JS.SNAPSHOT.RESTORE.RESPONSES.x":                    {},
-	"$JS.API.STREAM.LEADER.STEPDOWN.RESPONSES":            {},
-	"$JS.API.ACCOUNT.PURGE.WEBHOOKS":                      {},
-	"$SYS.REQ.SERVER.PING":                                {},
-	"anything.else":                                       {},
-	"_INBOX_dispatcher.x":                                 {},
-}
-
-// wantNothingElse publishes, as every user, what it must not, and listens where it
-// must not.
-func wantNothingElse(t *testing.T, s *server.Server) {
+// tryTheAPI does all that the admin API offers, which is the dispatcher's work.
+func tryTheAPI(t *testing.T, c *apiClient) {
 	t.Helper()
-	for _, user := range natsUsers {
-		violations := make(chan error, 200)
-		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix("_INBOX_"+user),
-			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { violations <- err }))
-		want := 0
-		for subject, may := range deeds {
-			if slices.Contains(may, user) {
-				continue
-			}
-			want++
-			if err := nc.Publish(subject, []byte("{}")); err != nil {
-				t.Fatal(err)
+	const one = "/v1/surveys/s3/webhook"
+	c.do(t, http.MethodPut, one, `{"url":"https://example.com/hook","secret":"correct horse"}`).wantStatus(t, http.StatusCreated)
+	for _, does := range []string{"/disable", "/enable?forget_owed=true"} {
+		c.do(t, http.MethodPost, one+does, "").wantStatus(t, http.StatusOK)
+	}
+	for _, shows := range []string{one, one + "/health", one + "/deliveries", "/v1/surveys/s1/webhook/deliveries", "/v1/surveys/s2/dead-letters"} {
+		c.do(t, http.MethodGet, shows, "").wantStatus(t, http.StatusOK)
+	}
+	c.do(t, http.MethodDelete, one, "", "If-Match", "*").wantStatus(t, http.StatusNoContent)
+}
+
+// natsPage says in its second table who may do what; this file holds it to the
+// configuration.
+const natsPage = "../../deployments/nats/README.md"
+
+// deed is what somebody could want to do on the bus.
+type deed struct {
+	subject string // published to
+	may     []string
+}
+
+// deedsOnThePage reads the table.
+func deedsOnThePage(t *testing.T) (deeds []deed) {
+	t.Helper()
+	page, err := os.ReadFile(natsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "| what | on NATS | who may |\n|---|---|---|\n")
+	if !found {
+		t.Fatal("the page has no table of who may do what")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	for row := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSpace(row), "|")
+		var may []string
+		if who := strings.TrimSpace(cells[3]); who != "nobody" {
+			may = strings.Split(who, ", ")
+		}
+		for _, user := range may {
+			if !slices.Contains(natsUsers, user) {
+				t.Fatalf("the page lets %q do %s: there is no such user", user, cells[1])
 			}
 		}
-		for _, subject := range []string{">", "_INBOX.>", "_INBOX_dispatcher.>", "_INBOX_observer.>", "responses.completed.>", "$KV.>", "$JS.>", "webhooks.>"} {
-			if subject == "_INBOX_"+user+".>" {
-				continue
+		for subject := range strings.SplitSeq(strings.TrimSpace(cells[2]), ", ") {
+			deeds = append(deeds, deed{strings.Trim(subject, "`"), may})
+		}
+	}
+	if len(deeds) < 40 {
+		t.Fatalf("the page has %d deeds: it was not understood", len(deeds))
+	}
+	return deeds
+}
+
+// inside says whether a user is one of the account that everything stands in.
+func inside(user string) bool { return user == "dispatcher" || user == "operator" }
+
+// wantEachDeedOnlyByWhoMay tries, as every user, everything that is on the page, with
+// what can do no harm where it is allowed.
+func wantEachDeedOnlyByWhoMay(t *testing.T, s *server.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, user := range natsUsers {
+		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		for _, d := range deedsOnThePage(t) {
+			var may bool
+			var err error
+			if inside(user) {
+				may, err = (&doctor{session: &session{nc: nc}}).may(ctx, d.subject)
+				must(t, err)
+			} else {
+				may = reached(t, nc, d.subject)
 			}
-			want++
+			if want := slices.Contains(d.may, user); may != want {
+				t.Errorf("%s on %s: may is %v, and the page says %v", user, d.subject, may, want)
+			}
+		}
+	}
+}
+
+// reached says whether anybody in the account of everything answers a user of
+// another one. There a subject of the JetStream API has another name: under its own
+// name it is that of the user's account, which has no JetStream.
+func reached(t *testing.T, nc *nats.Conn, subject string) bool {
+	t.Helper()
+	names := []string{subject, "WEBHOOKS." + subject}
+	if api, found := strings.CutPrefix(subject, "$JS.API."); found {
+		names = []string{"WEBHOOKS." + api}
+	}
+	for _, name := range names {
+		msg := &nats.Msg{Subject: name, Header: nats.Header{expectedStream: {noStream}, requiredLevel: {"1000000"}}, Data: refusedBody(subject)}
+		switch _, err := nc.RequestMsg(msg, 5*time.Second); {
+		case err == nil:
+			return true
+		case !errors.Is(err, nats.ErrNoResponders):
+			t.Fatalf("ask %s: %v", name, err)
+		}
+	}
+	return false
+}
+
+// wantNobodyHears listens, as every user, to what is not meant for it.
+func wantNobodyHears(t *testing.T, s *server.Server) {
+	t.Helper()
+	for _, user := range natsUsers {
+		refused := make(chan error, 20)
+		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix("_INBOX_"+user),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+		if !inside(user) {
+			wantSilence(t, s, user, nc)
+			continue
+		}
+		subjects := slices.DeleteFunc([]string{">", "_INBOX.>", "_INBOX_dispatcher.>", "_INBOX_operator.>", "responses.completed.>", "$KV.>", "$JS.>", "webhooks.>"},
+			func(subject string) bool { return subject == "_INBOX_"+user+".>" })
+		for _, subject := range subjects {
 			if _, err := nc.SubscribeSync(subject); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		for range want {
+		for range subjects {
 			select {
-			case err := <-violations:
-				if !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
+			case err := <-refused:
+				if !errors.Is(err, nats.ErrPermissionViolation) {
 					t.Errorf("%s: %v", user, err)
 				}
 			case <-time.After(5 * time.Second):
-				t.Fatalf("%s: fewer than %d deeds were refused", user, want)
+				t.Fatalf("%s may listen to some of %q", user, subjects)
 			}
 		}
 	}
+}
+
+// wantSilence listens to everything in another account while things happen in that
+// of everything.
+func wantSilence(t *testing.T, s *server.Server, user string, nc *nats.Conn) {
+	t.Helper()
+	heard, err := nc.SubscribeSync(">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	rawPublishAs(t, s, "operator", "webhooks.dead.s9", "{}")
+	rawPublishAs(t, s, "operator", "$KV.webhook_replicas.r9", "{}")
+	rawPublishAs(t, s, "operator", "$KV.webhook_health.s9", "{}")
+	if err := nc.Publish("the.last", nil); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		msg, err := heard.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if msg.Subject == "the.last" {
+			break
+		}
+		got = append(got, msg.Subject)
+	}
+	var want []string
+	if user == "platform" {
+		want = []string{"$KV.webhook_health.s9"}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s hears %q, want %q", user, got, want)
+	}
+}
+
+// wantAnswersToStay asks, as every user of another account, what it may ask, and has
+// the answers sent to where they would do harm in that of everything.
+func wantAnswersToStay(t *testing.T, s *server.Server) {
+	t.Helper()
+	operator := dial(t, s, nats.UserInfo("operator", "password-of-operator"), nats.CustomInboxPrefix("_INBOX_operator"))
+	js, err := jetstream.New(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "webhook_endpoints")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Delete(t.Context(), "s9"); err != nil { // an empty message: what deletes a stream when the JetStream API gets it
+		t.Fatal(err)
+	}
+	revision := lastRevision(t, kv)
+	for user, ask := range map[string]*nats.Msg{
+		"publisher": {Subject: "responses.completed.s9", Data: event("s9", "answer")},
+		"platform":  {Subject: "WEBHOOKS.DIRECT.GET.KV_webhook_endpoints.$KV.webhook_endpoints.s9"},
+		"observer":  {Subject: "WEBHOOKS.DIRECT.GET.KV_webhook_endpoints.$KV.webhook_endpoints.s9"},
+	} {
+		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user))
+		for _, reply := range []string{"$KV.webhook_endpoints.s9", "$JS.API.STREAM.DELETE.WEBHOOK_DEAD_LETTERS"} {
+			if err := nc.PublishRequest(ask.Subject, reply, ask.Data); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := nc.Request(ask.Subject, ask.Data, 5*time.Second); err != nil { // answered after the one before
+				t.Fatalf("%s: %v", user, err)
+			}
+		}
+		if got := lastRevision(t, kv); got != revision {
+			t.Errorf("an answer to %s was written as an endpoint", user)
+			revision = got
+		}
+		if _, err := js.Stream(t.Context(), "WEBHOOK_DEAD_LETTERS"); err != nil {
+			t.Fatalf("an answer to %s has removed a stream: %v", user, err)
+		}
+	}
+}
+
+func lastRevision(t *testing.T, kv jetstream.KeyValue) uint64 {
+	t.Helper()
+	status, err := kv.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.(*jetstream.KeyValueBucketStatus).StreamInfo().State.LastSeq
 }
 
 func rawPublishAs(t *testing.T, s *server.Server, user, subject, body string) {

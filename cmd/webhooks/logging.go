@@ -24,7 +24,7 @@ const logFlush = 100 * time.Millisecond
 // logger returns the process's logger and what flushes it at the end.
 func (w *world) logger(s config.LogSettings) (zerolog.Logger, func()) {
 	if s.Console(isTerminal(w.errw)) {
-		out := zerolog.ConsoleWriter{Out: w.errw, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w.errw) || w.env("NO_COLOR") != ""}
+		out := zerolog.ConsoleWriter{Out: w.errw, TimeFormat: time.TimeOnly, NoColor: !w.colour(w.errw)}
 		return zerolog.New(out).Level(s.ZerologLevel()).With().Timestamp().Logger(), func() {}
 	}
 	b := newBuffered(w.errw)

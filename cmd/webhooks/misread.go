@@ -9,15 +9,22 @@ import (
 )
 
 // misread is the error of a command line that could not be read. Of a value that
-// begins with a minus the parser only says that it looks like a flag.
+// begins with a minus the parser only says that it looks like a flag, and of one that
+// is missing, that there is an EOL.
 func misread(args []string, err error) error {
 	parse, is := errors.AsType[*kong.ParseError](err)
 	if !is || parse.Context == nil || parse.Context.Selected() == nil {
 		return usage{err}
 	}
-	for i, value := range args[1:] {
-		if name, is := strings.CutPrefix(args[i], "--"); is && isNegative(value) && takesValue(parse.Context.Selected(), name) {
-			return usage{withHint("leave the minus away: "+args[i]+" "+value[1:]+counted(name), "%s %s: no value is negative", args[i], value)}
+	command := parse.Context.Selected()
+	for i, arg := range args {
+		name, is := strings.CutPrefix(arg, "--")
+		switch {
+		case !is || !takesValue(command, name):
+		case i == len(args)-1:
+			return usage{withHint(seeHelp(command), "%s needs a value", arg)}
+		case isNegative(args[i+1]):
+			return usage{withHint("leave the minus away: "+arg+" "+args[i+1][1:]+counted(name), "%s %s: no value is negative", arg, args[i+1])}
 		}
 	}
 	return usage{err}

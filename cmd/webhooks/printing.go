@@ -11,13 +11,22 @@ import (
 )
 
 // isTerminal says whether something written to is read by a person right away.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+func isTerminal(w io.Writer) bool { return isTerminalFile(w) }
+
+// isTerminalIn says whether what is read is typed by a person right now.
+func isTerminalIn(r io.Reader) bool { return isTerminalFile(r) }
+
+func isTerminalFile(f any) bool {
+	file, ok := f.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// colour says whether output may be coloured: https://no-color.org.
-func (w *world) colour() bool { return isTerminal(w.out) && w.env("NO_COLOR") == "" }
+// drawn says whether something written to is a terminal on which a line can be
+// drawn anew.
+func (w *world) drawn(to io.Writer) bool { return isTerminal(to) && w.env("TERM") != "dumb" }
+
+// colour says whether what is written may be coloured: https://no-color.org.
+func (w *world) colour(to io.Writer) bool { return w.drawn(to) && w.env("NO_COLOR") == "" }
 
 func (w *world) printf(format string, args ...any) { fmt.Fprintf(w.out, format, args...) }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -12,50 +13,42 @@ import (
 	"github.com/popsee/webhooks/config"
 )
 
-// The exit codes, a promise to scripts. They are listed in --help.
-const (
-	exitOK          = 0
-	exitFailure     = 1 // what was asked could not be done
-	exitUsage       = 2 // the command line, a file or a setting is not valid
-	exitUnreachable = 3 // NATS could not be reached
-	exitConflict    = 4 // somebody else changed it first, or what exists is set up otherwise
-	exitAlarm       = 5 // the live consumer waits for a person to decide
-	exitUnproven    = 6 // an audit found events that nothing accounts for
-)
-
 const about = `Delivers survey responses from NATS JetStream to webhooks: signed, at least once, acknowledged only after a 2xx.
 
   webhooks demo                 see it work, in seconds
   webhooks run                  run the service, with its own NATS on this machine
   webhooks run --nats-url URL   run it against your NATS; start as many as you like
+  webhooks status               how things stand, here or at --nats-url`
 
-Exit codes: 0 done, 1 failed, 2 bad usage or settings, 3 NATS not reachable, 4 conflict, 5 stopped by an alarm, 6 an audit found what
-nothing accounts for.`
-
-// commands is the whole command line.
+// commands is the whole command line, in the order and the groups of the help.
 type commands struct {
-	Demo        demoCommand        `cmd:"" help:"See it work: NATS, receivers, events and deliveries in one process."`
-	Run         runCommand         `cmd:"" help:"Run the service."`
-	Provision   provisionCommand   `cmd:"" help:"Create or change what the service needs on NATS; resume after an alarm."`
-	Status      statusCommand      `cmd:"" help:"Show how things stand."`
-	Why         whyCommand         `cmd:"" help:"Tell the story of one response: what happened, where it is, what happens next."`
-	Audit       auditCommand       `cmd:"" help:"Account for every event: delivered, waiting, owed, given up on; or unproven, or lost."`
-	Doctor      doctorCommand      `cmd:"" help:"Examine everything and say what is wrong, and what to do."`
-	Lanes       lanesCommand       `cmd:"" help:"What waits where and why, oldest first."`
-	Endpoint    endpointCommand    `cmd:"" help:"Where a survey's responses are sent."`
-	Keys        keysCommand        `cmd:"" help:"The keys that endpoints' secrets are sealed with."`
-	Attempts    attemptsCommand    `cmd:"" help:"The delivery log: every request, and how it ended."`
-	Replay      replayCommand      `cmd:"" help:"Send stored events again."`
-	DeadLetters deadLettersCommand `cmd:"" help:"Events that were given up on."`
-	Forget      forgetCommand      `cmd:"" help:"Erase what is held of a person, or of a survey, with a receipt."`
-	Backup      backupCommand      `cmd:"" help:"Copy all that a deployment has on NATS into a folder, while it works."`
-	Restore     restoreCommand     `cmd:"" help:"Make a deployment of a backup: on an empty server, or a cluster."`
-	Publish     publishCommand     `cmd:"" help:"Publish completed responses."`
-	Listen      listenCommand      `cmd:"" help:"Receive webhooks on this machine, to develop against."`
-	Verify      verifyCommand      `cmd:"" help:"Say whether a signature verifies, and why not."`
-	Config      configCommand      `cmd:"" help:"What the settings are, and where each came from."`
-	Completion  completionCommand  `cmd:"" help:"Print what makes your shell complete commands and flags."`
-	Version     versionCommand     `cmd:"" help:"Print the version."`
+	Demo      demoCommand      `cmd:"" group:"Start:" help:"See it work: NATS, receivers, events and deliveries in one process."`
+	Run       runCommand       `cmd:"" group:"Start:" help:"Run the service."`
+	Provision provisionCommand `cmd:"" group:"Start:" help:"Create or change what the service needs on NATS; resume after an alarm."`
+	Endpoint  endpointCommand  `cmd:"" group:"Set up:" help:"Where a survey's responses are sent."`
+	Keys      keysCommand      `cmd:"" group:"Set up:" help:"The keys that endpoints' secrets are sealed with."`
+	Config    configCommand    `cmd:"" group:"Set up:" help:"What the settings are, and where each came from."`
+
+	Status   statusCommand   `cmd:"" group:"See what happens:" help:"Show how things stand."`
+	Why      whyCommand      `cmd:"" group:"See what happens:" help:"Tell the story of one response: what happened, where it is, what happens next."`
+	Attempts attemptsCommand `cmd:"" group:"See what happens:" help:"The delivery log: every request, and how it ended."`
+	Lanes    lanesCommand    `cmd:"" group:"See what happens:" help:"What waits where and why, oldest first."`
+	Audit    auditCommand    `cmd:"" group:"See what happens:" help:"Account for every event: delivered, waiting, owed, given up on; or unproven, or lost."`
+	Doctor   doctorCommand   `cmd:"" group:"See what happens:" help:"Examine everything and say what is wrong, and what to do."`
+
+	Replay      replayCommand      `cmd:"" group:"Send again, or forget:" help:"Send stored events again."`
+	DeadLetters deadLettersCommand `cmd:"" group:"Send again, or forget:" help:"Events that were given up on."`
+	Forget      forgetCommand      `cmd:"" group:"Send again, or forget:" help:"Erase what is held of a person, or of a survey, with a receipt."`
+
+	Backup  backupCommand  `cmd:"" group:"Copy, and move:" help:"Copy all that a deployment has on NATS into a folder, while it works."`
+	Restore restoreCommand `cmd:"" group:"Copy, and move:" help:"Make a deployment of a backup: on an empty server, or a cluster."`
+
+	Publish publishCommand `cmd:"" group:"Develop against it:" help:"Publish completed responses."`
+	Listen  listenCommand  `cmd:"" group:"Develop against it:" help:"Receive webhooks on this machine, to develop against."`
+	Verify  verifyCommand  `cmd:"" group:"Develop against it:" help:"Say whether a signature verifies, and why not."`
+
+	Completion completionCommand `cmd:"" group:"This program:" help:"Print what makes your shell complete commands and flags."`
+	Version    versionCommand    `cmd:"" group:"This program:" help:"Print the version."`
 }
 
 // world is what a command may touch of the process.
@@ -69,7 +62,7 @@ type world struct {
 
 // run is the program, with everything it touches as parameters. It returns the
 // exit code.
-func run(ctx context.Context, args []string, env func(string) string, in io.Reader, out, errw io.Writer) int {
+func run(ctx context.Context, args []string, env func(string) string, in io.Reader, out, errw io.Writer) exitCode {
 	w := &world{ctx: ctx, env: env, in: in, out: out, errw: errw}
 	quietStandardLog()
 	code := -1
@@ -84,7 +77,7 @@ func run(ctx context.Context, args []string, env func(string) string, in io.Read
 func (w *world) parser(code *int) (*kong.Kong, error) {
 	return kong.New(&commands{}, append(config.Options(w.env),
 		kong.Name("webhooks"),
-		kong.Description(about),
+		kong.Description(about+"\n\n"+exitWords()),
 		kong.Writers(w.out, w.errw),
 		kong.Exit(func(c int) { *code = c; panic(exited{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
@@ -95,19 +88,17 @@ func (w *world) parser(code *int) (*kong.Kong, error) {
 // exited carries kong's wish to exit, as after --help, out of the parser.
 type exited struct{}
 
-func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result int) {
+func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result exitCode) {
 	defer func() {
 		if p := recover(); p != nil {
 			if _, ok := p.(exited); !ok {
 				panic(p)
 			}
-			result = *code
+			result = exitCode(*code)
 		}
 	}()
 	w.complete(parser)
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
+	args = wanted(parser.Model.Node, args)
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		return w.fail(misread(args, err))
@@ -118,20 +109,55 @@ func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result
 	return exitOK
 }
 
-// helpWithExamples prints a command's help and then its examples.
+// wanted is the command line that is meant by one that asks for help in another way:
+// "help endpoint set", "endpoint" alone, or nothing at all. So is --version.
+func wanted(program *kong.Node, args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	node := program
+	for _, word := range args {
+		i := slices.IndexFunc(node.Children, func(n *kong.Node) bool { return n.Name == word })
+		if i < 0 {
+			return args
+		}
+		node = node.Children[i]
+	}
+	if len(node.Children) == 0 {
+		return args
+	}
+	return append(slices.Clone(args), "--help")
+}
+
+// helpWithExamples prints a command's help and then its examples; of a group, the
+// first of each of its commands.
 func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
 		return err
 	}
-	node := ctx.Selected()
-	if node == nil {
-		return nil
-	}
-	if e := examples[pathOf(node)]; e != "" {
-		_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n%s", indent(e))
+	if shown := examplesOf(ctx.Selected()); shown != "" {
+		_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n%s", indent(shown))
 		return err
 	}
 	return nil
+}
+
+func examplesOf(node *kong.Node) string {
+	if node == nil {
+		return ""
+	}
+	if len(node.Children) == 0 {
+		return examples[pathOf(node)]
+	}
+	var firsts []string
+	for _, child := range node.Children {
+		first, _, _ := strings.Cut(strings.TrimSpace(examplesOf(child)), "\n")
+		firsts = append(firsts, first)
+	}
+	return strings.Join(firsts, "\n")
 }
 
 // pathOf names a command by its words alone: "endpoint set".
@@ -158,7 +184,14 @@ func (u usage) Hint() string {
 	}
 	parse, ok := errors.AsType[*kong.ParseError](u.error)
 	if ok && parse.Context != nil && parse.Context.Selected() != nil {
-		return "see: webhooks " + pathOf(parse.Context.Selected()) + " --help"
+		return seeHelp(parse.Context.Selected())
 	}
 	return "see: webhooks --help"
+}
+
+// seeHelp leads to a command's help, and shows how it is used.
+func seeHelp(command *kong.Node) string {
+	example, _, _ := strings.Cut(strings.TrimSpace(examplesOf(command)), "\n")
+	example, _, _ = strings.Cut(example, "   ") // what it does
+	return "see: webhooks " + pathOf(command) + " --help; for example: " + example
 }

@@ -16,7 +16,7 @@ type provisionCommand struct {
 	config.Settings `embed:""`
 
 	DryRun     bool   `name:"dry-run" help:"Touch nothing; show what would be created or changed."`
-	JSON       bool   `name:"json" help:"Print JSON."`
+	JSON       bool   `name:"json" help:"Print JSON, one stream, bucket or consumer a line."`
 	ResumeFrom string `name:"resume-from" placeholder:"PLACE" help:"After an alarm, let the live consumer go on from: mark (where it stood), first (all that the stream holds), new (what comes from now on), or a stream sequence."`
 }
 
@@ -73,7 +73,7 @@ func (c *provisionCommand) resume(w *world, s *session, l layout.Layout) error {
 
 func (c *provisionCommand) print(w *world, report provision.Report) error {
 	if c.JSON {
-		return w.printJSON(report)
+		return printEach(w, report)
 	}
 	would := ""
 	if c.DryRun {

@@ -8,9 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/events"
 )
@@ -37,16 +34,19 @@ func (c *publishCommand) Run(w *world) error {
 	defer s.close()
 
 	p := &publishing{w: w, json: c.JSON, input: newEventReader(in), started: time.Now()}
-	stop := p.showProgress(size)
+	p.watch(size)
 	publisher := events.NewPublisher(s.js, events.PublisherOptions{Names: s.names, MaxBytes: int(c.EventMaxBytes)})
 	sum, err := publisher.PublishAll(w.ctx, p.bodies(), p.done)
-	stop()
+	p.bar.end()
 	return p.summarize(sum, errors.Join(err, p.input.err))
 }
 
 func (c *publishCommand) openInput(w *world) (io.ReadCloser, int64, error) {
 	if c.File == "-" {
-		return io.NopCloser(w.in), 0, nil
+		if isTerminalIn(w.in) {
+			fmt.Fprintln(w.errw, "reading events from this terminal: type or paste JSON, and end with Ctrl-D")
+		}
+		return io.NopCloser(&interruptible{ctx: w.ctx, in: w.in}), 0, nil
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
@@ -65,9 +65,10 @@ type publishing struct {
 	json    bool
 	input   *eventReader
 	started time.Time
-	bar     *mpb.Bar // nil when nobody watches
-	lines   []int    // of the events on their way, by their number; emptied as they are done
-	first   int      // the number of lines[0]
+	size    int64 // of the input; 0 when nobody knows
+	bar     *progress
+	lines   []int // of the events on their way, by their number; emptied as they are done
+	first   int   // the number of lines[0]
 	printed error
 }
 
@@ -87,32 +88,26 @@ func (p *publishing) bodies() iter.Seq[[]byte] {
 func (p *publishing) done(i int, r events.Receipt, err error) {
 	line := p.lines[i-p.first]
 	p.lines, p.first = p.lines[1:], i+1
-	if p.bar != nil {
-		p.bar.SetCurrent(p.input.offset())
+	if p.size > 0 {
+		p.bar.step(p.input.offset(), p.size)
+	} else {
+		p.bar.step(int64(i+1), 0)
 	}
 	switch {
 	case err != nil && p.json:
 		p.printed = errors.Join(p.printed, p.w.printJSON(map[string]any{"event": i + 1, "line": line, "error": err.Error()}))
 	case err != nil:
-		fmt.Fprintf(p.w.errw, "event %d (line %d): %s\n", i+1, line, err)
+		p.bar.say("event %d (line %d): %s", i+1, line, harmless(err.Error()))
 	case p.json:
 		p.printed = errors.Join(p.printed, p.w.printJSON(r))
 	}
 }
 
-// showProgress draws a bar on a terminal, and returns what ends it.
-func (p *publishing) showProgress(size int64) func() {
-	if !isTerminal(p.w.errw) || size == 0 {
-		return func() {}
-	}
-	progress := mpb.New(mpb.WithOutput(p.w.errw))
-	p.bar = progress.AddBar(size,
-		mpb.PrependDecorators(decor.Name("publishing "), decor.CountersKibiByte("% .1f / % .1f")),
-		mpb.AppendDecorators(decor.Percentage(), decor.Name(" "), decor.AverageETA(decor.ET_STYLE_GO)),
-		mpb.BarRemoveOnComplete())
-	return func() {
-		p.bar.SetCurrent(size)
-		progress.Wait()
+// watch shows how far it is, unless what it prints goes to the same terminal.
+func (p *publishing) watch(size int64) {
+	p.size, p.bar = size, &progress{out: p.w.errw}
+	if !p.json || !isTerminal(p.w.out) {
+		p.bar = p.w.newProgressOf("publishing", size)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
 )
@@ -62,21 +63,19 @@ func (c *replayList) Run(w *world) error {
 		return err
 	}
 	defer s.close()
-	ctx, cancel := w.asking()
-	defer cancel()
-	all, err := replay.List(ctx, s.js, s.names)
+	all, err := replays.New(s.js, s.names, nil).List(w.ctx)
 	if err != nil {
 		return err
 	}
 	t := w.newTable("ID", "STATE", "STARTED", "BY", "SEQUENCES", "DONE", "DELIVERED", "PARKED", "REASON")
 	for _, r := range all {
 		if c.JSON {
-			if err := w.printJSON(viewOf(r)); err != nil {
+			if err := w.printJSON(replays.ViewOf(r)); err != nil {
 				return err
 			}
 			continue
 		}
-		t.AppendRow([]any{r.ID, r.State, shortTime(r.At), r.By, fmt.Sprintf("%d-%d", r.Start, r.End), doneWords(r), r.Counts.Delivered, r.Counts.Parked, oneLine(r.Reason)})
+		t.AppendRow([]any{r.ID, r.State, shortTime(r.At), oneLine(r.By), fmt.Sprintf("%d-%d", r.Start, r.End), doneWords(r), r.Counts.Delivered, r.Counts.Parked, oneLine(r.Reason)})
 	}
 	switch {
 	case c.JSON:
@@ -87,15 +86,6 @@ func (c *replayList) Run(w *world) error {
 	}
 	return nil
 }
-
-// replayView is a replay as JSON.
-type replayView struct {
-	replay.Record
-
-	Uncounted uint64 `json:"uncounted,omitempty"` // events that were settled or deleted, and nobody has counted
-}
-
-func viewOf(r replay.Record) replayView { return replayView{r, r.Uncounted()} }
 
 // doneWords are percentDone with what was never sent, or is missing in the counts.
 func doneWords(r replay.Record) string {
@@ -138,7 +128,7 @@ func (c *replayShow) Run(w *world) error {
 		return c.told(err)
 	}
 	if c.JSON {
-		err = w.printJSON(viewOf(r))
+		err = w.printJSON(replays.ViewOf(r))
 	} else {
 		err = s.printReplay(w, r)
 	}
@@ -175,7 +165,7 @@ func replayLines(r replay.Record, now time.Time) []healthLine {
 	if r.Why != "" {
 		add("because", "%s", r.Why)
 	}
-	add("started", "%s%s%s", ago(r.At, now), prefixed(" by ", r.By), prefixed(", because: ", oneLine(r.Reason)))
+	add("started", "%s%s%s", ago(r.At, now), prefixed(" by ", oneLine(r.By)), prefixed(", because: ", oneLine(r.Reason)))
 	add("events", "%s, sequences %d to %d%s", count(r.Events, "event"), r.Start, r.End, chosen(r))
 	add("rate", "%s", rateWords(r.Rate))
 	add("progress", "%d of %d (%s), all settled up to sequence %d", r.Handled(), r.Events, percentDone(r), r.Settled)

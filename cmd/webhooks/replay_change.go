@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 	"github.com/popsee/webhooks/consumer/replay"
 )
 
@@ -20,49 +18,35 @@ type replayPause struct {
 }
 
 // Run pauses the replay.
-func (c *replayPause) Run(w *world) error { return c.change(w, (*replay.Record).Stop, nil) }
+func (c *replayPause) Run(w *world) error { return c.change(w, (*replay.Record).Stop) }
 
 type replayResume struct {
 	replayChange `embed:""`
 }
 
 // Run resumes the replay.
-func (c *replayResume) Run(w *world) error { return c.change(w, (*replay.Record).Go, nil) }
+func (c *replayResume) Run(w *world) error { return c.change(w, (*replay.Record).Go) }
 
 type replayCancel struct {
 	replayChange `embed:""`
 }
 
-// Run cancels the replay. Its consumer is removed here as well: the service may not
-// be running.
-func (c *replayCancel) Run(w *world) error {
-	return c.change(w, (*replay.Record).Drop, func(s *session) error {
-		err := s.js.DeleteConsumer(w.ctx, s.names.Stream(), s.names.ReplayConsumer(c.ID))
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return nil
-		}
-		return err
-	})
-}
+// Run cancels the replay.
+func (c *replayCancel) Run(w *world) error { return c.change(w, (*replay.Record).Drop) }
 
-// change changes the replay's state, and then does what else belongs to it.
-func (t replayChange) change(w *world, to func(*replay.Record, time.Time) error, then func(s *session) error) error {
+// change changes the replay's state.
+func (t replayChange) change(w *world, to func(*replay.Record, time.Time) error) error {
 	s, err := t.open()
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	ctx, cancel := w.asking()
-	defer cancel()
-	r, err := replay.Change(ctx, s.js, s.names, t.ID, func(r *replay.Record) error { return to(r, time.Now()) })
-	if err == nil && then != nil {
-		err = then(s)
-	}
+	r, err := replays.New(s.js, s.names, nil).Change(w.ctx, t.ID, to, nil)
 	if err != nil {
 		return t.told(err)
 	}
 	if t.JSON {
-		return w.printJSON(viewOf(r))
+		return w.printJSON(replays.ViewOf(r))
 	}
 	w.printf("replay %s is %s; replicas heed that within a second\n", r.ID, r.State)
 	return nil

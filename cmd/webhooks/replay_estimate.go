@@ -1,67 +1,20 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/replay"
 )
-
-// estimate is how long a replay would take.
-type estimate struct {
-	Read    uint64  `json:"read"`                 // events that it would read: its rate counts those it passes over too
-	Rate    float64 `json:"rate"`                 // events a second; 0: as fast as it goes
-	Seconds float64 `json:"seconds"`              // that it would take at least; 0: not known
-	Like    string  `json:"seconds_as,omitempty"` // at full speed: the earlier replay that was as fast
-}
-
-// estimate works it out. How fast full speed is only an earlier replay can tell.
-func (s *session) estimate(w *world, r replay.Record) (e estimate, err error) {
-	e.Rate = r.Rate
-	e.Read, err = asked(w.ctx, func(ctx context.Context) (uint64, error) {
-		return replay.Count(ctx, s.js, s.names, r.Surveys, r.Start, r.End)
-	})
-	if err != nil {
-		return e, err
-	}
-	if r.Rate > 0 {
-		e.Seconds = float64(e.Read) / r.Rate
-		return e, nil
-	}
-	all, err := asked(w.ctx, func(ctx context.Context) ([]replay.Record, error) { return replay.List(ctx, s.js, s.names) })
-	if fast, perSecond := fullSpeed(all); perSecond > 0 {
-		e.Seconds, e.Like = float64(e.Read)/perSecond, fast
-	}
-	return e, err
-}
-
-// tellingFrom is how many events a replay must have had for its speed to mean
-// something.
-const tellingFrom = 1000
-
-// fullSpeed finds the replay that was the fastest at full speed, of those that
-// delivered most of their events; no speed when there is none.
-func fullSpeed(all []replay.Record) (id string, perSecond float64) {
-	for _, r := range all {
-		took := r.Since.Sub(r.At).Seconds()
-		if r.State != replay.Done || r.Rate != 0 || took <= 0 || r.Events < tellingFrom || r.Counts.Delivered < r.Events/2 {
-			continue
-		}
-		if speed := float64(r.Events-min(r.Gone, r.Events)) / took; speed > perSecond {
-			id, perSecond = r.ID, speed
-		}
-	}
-	return id, perSecond
-}
 
 // soonAnswer is how soon an endpoint is taken to answer, where that has to be said
 // with an example.
 const soonAnswer = 100 * time.Millisecond
 
 // timeLines say how long it takes, and what bounds it.
-func (e estimate) timeLines(surveys []surveyRehearsal) (lines []string) {
+func timeLines(e replays.Estimate, surveys []replays.SurveyRehearsal) (lines []string) {
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	longest := spoken(seconds(e.Seconds))
 	switch {
@@ -83,7 +36,7 @@ func (e estimate) timeLines(surveys []surveyRehearsal) (lines []string) {
 }
 
 // most is the survey with the most to send.
-func most(surveys []surveyRehearsal) (big surveyRehearsal) {
+func most(surveys []replays.SurveyRehearsal) (big replays.SurveyRehearsal) {
 	for _, s := range surveys {
 		if s.Outcome == replay.Delivered && s.Events > big.Events {
 			big = s
@@ -94,7 +47,7 @@ func most(surveys []surveyRehearsal) (big surveyRehearsal) {
 
 // slowestOf is the survey that its owner's limit holds up the longest, and for how
 // many seconds.
-func slowestOf(surveys []surveyRehearsal) (slow surveyRehearsal, takes float64) {
+func slowestOf(surveys []replays.SurveyRehearsal) (slow replays.SurveyRehearsal, takes float64) {
 	for _, s := range surveys {
 		if s.Outcome == replay.Delivered && s.Limit > 0 && float64(s.Events)/s.Limit > takes {
 			slow, takes = s, float64(s.Events)/s.Limit

@@ -8,6 +8,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 	"github.com/popsee/webhooks/consumer/replay"
 )
 
@@ -72,8 +73,10 @@ type milestone struct {
 
 func newFollowing(w *world, asJSON bool) *following {
 	f := &following{w: w, asJSON: asJSON}
-	if !asJSON && isTerminal(w.errw) {
-		f.all = mpb.NewWithContext(w.ctx, mpb.WithOutput(w.errw))
+	if !asJSON {
+		f.all = w.newBars()
+	}
+	if f.all != nil {
 		f.bar = f.all.AddBar(0, mpb.PrependDecorators(decor.CountersNoUnit("%d / %d")),
 			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return "  " + f.words() })), mpb.BarRemoveOnComplete())
 	}
@@ -90,7 +93,7 @@ func (f *following) see(r replay.Record, at time.Time) error {
 		f.bar.SetTotal(int64(max(all, done, 1)), false) //nolint:gosec // far from what an int64 holds
 		f.bar.SetCurrent(int64(done))                   //nolint:gosec // likewise
 	case f.asJSON && changed && !r.State.Ended(): // its end is printed by whoever follows
-		return f.w.printJSON(viewOf(r))
+		return f.w.printJSON(replays.ViewOf(r))
 	case !f.asJSON && at.Sub(f.printed) >= followLine:
 		f.printed = at
 		f.w.printf("%d of %d, %s\n", done, all, f.words())

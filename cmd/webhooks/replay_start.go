@@ -2,18 +2,11 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
-	"time"
 
-	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
-	"github.com/popsee/webhooks/config"
-	"github.com/popsee/webhooks/consumer/replay"
-	"github.com/popsee/webhooks/events"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/replays"
 )
 
 type replayStart struct {
@@ -31,152 +24,105 @@ type replayStart struct {
 // replayRate is how fast a replay goes; 0 is as fast as it can.
 type replayRate float64
 
-// The rates that can be asked for: one event in 1,000 s, and more than any one stream
-// bears.
-const (
-	slowest = 0.001
-	fastest = 1e6
-)
-
 // UnmarshalText implements encoding.TextUnmarshaler for the command line.
 func (r *replayRate) UnmarshalText(text []byte) error {
-	if string(text) == "max" {
-		*r = 0
-		return nil
-	}
-	n, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || !(n >= slowest && n <= fastest) { // NaN is neither
-		return fmt.Errorf("%q is no rate: give events a second, from %g to %d, or max", text, slowest, int(fastest))
-	}
+	n, err := replays.ParseRate(string(text))
 	*r = replayRate(n)
-	return nil
+	return err
 }
 
 // Run starts a replay, or says what one would do.
 func (c *replayStart) Run(w *world) error {
-	surveys, err := c.surveys()
-	if err != nil {
-		return err
+	q := replays.Request{
+		Surveys: c.Survey, Since: c.Since.called("--since"), Until: c.Until.called("--until"), Response: c.Response, Rate: float64(c.Rate), Reason: oneLine(c.Reason), By: startedBy(w),
 	}
-	if c.Since.isZero() && c.Response == "" {
-		return usage{withHint("for example --since 2h, --since 2026-01-31 or --since 1041; see it first with --dry-run", "a replay needs to know from where on: give --since")}
+	if err := q.Check(); err != nil {
+		return refused(err, storedOnly)
 	}
 	s, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := s.connected(w, surveys); err != nil {
-		return err
-	}
-	plan, err := s.plan(w, c.Since, c.Until, time.Now())
+	bars := &phases{w: w}
+	defer bars.end()
+	desk := replays.New(s.js, s.names, bars.step)
+	plan, err := desk.Plan(w.ctx, q)
+	bars.end()
 	if err != nil {
-		return err
-	}
-	r := replay.Record{
-		Format: events.Format, ID: replay.NewID(), By: startedBy(w), At: time.Now().UTC(), Reason: oneLine(c.Reason), StreamCreated: plan.created, Start: plan.start, End: plan.end,
-		Surveys: surveys, Response: c.Response, Rate: float64(c.Rate), State: replay.Running, Since: time.Now().UTC(),
-	}
-	if c.Response != "" {
-		if r, err = s.aim(w, r); err != nil {
-			return err
-		}
+		return refused(err, storedOnly)
 	}
 	if !c.JSON {
-		plan.tell(w)
+		for _, note := range plan.Notes {
+			w.printf("%s\n", note)
+		}
 	}
 	if c.DryRun {
-		return s.rehearse(w, r, c.JSON)
+		v, err := desk.Rehearse(w.ctx, plan)
+		bars.end()
+		switch {
+		case err != nil:
+			return err
+		case c.JSON:
+			return w.printJSON(v)
+		}
+		printRehearsal(w, v)
+		return nil
 	}
-	return c.start(w, s, r)
-}
-
-func (c *replayStart) start(w *world, s *session, r replay.Record) (err error) {
-	ctx, cancel := w.asking()
-	defer cancel()
-	if r.Events, err = replay.Count(ctx, s.js, s.names, r.Surveys, r.Start, r.End); err != nil {
-		return err
-	}
-	if r.Events == 0 {
-		return withHint("see which surveys have events with: webhooks replay start --since … --dry-run", "there is no event to replay between sequence %d and %d", r.Start, r.End)
-	}
-	if err := replay.Create(ctx, s.js, s.names, r); err != nil {
-		return err
+	r, _, err := desk.Start(w.ctx, plan)
+	if err != nil {
+		return refused(err, storedOnly)
 	}
 	if c.JSON {
-		return w.printJSON(viewOf(r))
+		return w.printJSON(replays.ViewOf(r))
 	}
 	w.printf("replay %s started: %s, sequences %d to %d%s, %s\n", r.ID, count(r.Events, "event"), r.Start, r.End, chosen(r), rateWords(r.Rate))
 	w.printf("watch it with: webhooks replay show %s --follow\n", r.ID)
 	return nil
 }
 
-// surveys are those asked for, each once.
-func (c *replayStart) surveys() ([]events.Survey, error) {
-	var all []events.Survey
-	for _, id := range c.Survey {
-		survey, err := events.ParseSurvey(id)
-		if err != nil {
-			return nil, usage{withHint("use letters, digits, - and _ ; see what there is with: webhooks endpoint list", "survey %q is not a valid id", id)}
-		}
-		all = append(all, survey)
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	if len(all) > replay.MaxSurveys {
-		return nil, usage{withHint("leave --survey out to replay every survey's events, or start several replays",
-			"%d surveys were given: a replay can name %d", len(all), replay.MaxSurveys)}
-	}
-	return all, nil
-}
+// storedOnly is what a replay has to say of the future.
+const storedOnly = "a replay sends what is stored; what is published later is delivered anyway"
 
-// connected refuses surveys that nothing would be sent for.
-func (s *session) connected(w *world, surveys []events.Survey) error {
-	ctx, cancel := w.asking()
-	defer cancel()
-	kv, err := s.bucket(ctx, s.names.Endpoints())
-	if err != nil {
+// refused says what to do about what was asked for and cannot be meant, or done; future
+// about events that are not published yet.
+func refused(err error, future string) error {
+	r, is := errors.AsType[*replays.Refused](err)
+	if !is {
 		return err
 	}
-	editor := config.NewEditor(kv, endpoints.Lenient())
-	for _, survey := range surveys {
-		_, err := editor.Get(ctx, survey)
-		switch {
-		case errors.Is(err, config.ErrNoEndpoint):
-			return usage{withHint(fmt.Sprintf("see what there is with: webhooks endpoint list; connect it with: webhooks endpoint set %s --url https://…", survey),
-				"survey %s has no endpoint: nothing would be sent", survey)}
-		case err != nil && !errors.Is(err, config.ErrInvalidEndpoint):
-			return err
-		}
+	err = hinted{err, refusedHint(r, future)}
+	if r.Why.Asked() {
+		return usage{err}
 	}
-	return nil
+	return err
 }
 
-// aim finds a response, so that nothing else has to be read by the service.
-func (s *session) aim(w *world, r replay.Record) (replay.Record, error) {
-	var survey events.Survey
-	if len(r.Surveys) == 1 {
-		survey = r.Surveys[0]
+func refusedHint(r *replays.Refused, future string) string {
+	switch r.Why {
+	case replays.NoStart:
+		return "for example --since 2h, --since 2026-01-31 or --since 1041; see it first with --dry-run"
+	case replays.BadSurvey:
+		return "use letters, digits, - and _ ; see what there is with: webhooks endpoint list"
+	case replays.TooMany:
+		return "leave --survey out to replay every survey's events, or start several replays"
+	case replays.NoEndpoint:
+		return fmt.Sprintf("see what there is with: webhooks endpoint list; connect it with: webhooks endpoint set %s --url https://…", r.About)
+	case replays.Beyond, replays.Nothing:
+		return "see where things stand with: webhooks status"
+	case replays.Future:
+		return future
+	case replays.Backwards:
+		return "--since is the earlier one"
+	case replays.Empty:
+		return "publish one with: webhooks publish response.json"
+	case replays.NoResponse:
+		return "see what is known of it with: webhooks why " + r.About
+	case replays.NoEvents:
+		return "see which surveys have events with: webhooks replay start --since … --dry-run"
+	default:
+		return ""
 	}
-	found, err := s.search(w, survey, r.Response)
-	if err != nil {
-		return r, err
-	}
-	found = slices.DeleteFunc(found, func(p place) bool {
-		return p.noEvent != "" || p.sequence < r.Start || p.sequence > r.End || len(r.Surveys) > 0 && !slices.Contains(r.Surveys, p.survey)
-	})
-	if len(found) == 0 {
-		return r, withHint("see what is known of it with: webhooks why "+r.Response, "response %s is not among the events of sequence %d to %d", r.Response, r.Start, r.End)
-	}
-	r.Surveys = nil
-	for _, p := range found {
-		r.Surveys = append(r.Surveys, p.survey)
-	}
-	slices.Sort(r.Surveys)
-	r.Surveys = slices.Compact(r.Surveys)
-	bySequence := func(a, b place) int { return cmp.Compare(a.sequence, b.sequence) }
-	r.Start, r.End = slices.MinFunc(found, bySequence).sequence, slices.MaxFunc(found, bySequence).sequence
-	return r, s.connected(w, r.Surveys)
 }
 
 // startedBy is who asks, as far as the environment says.
@@ -186,11 +132,4 @@ func startedBy(w *world) string {
 		return w.env("USER")
 	}
 	return cmp.Or(w.env("USER"), "somebody") + "@" + host
-}
-
-// asked runs one question within its time.
-func asked[T any](ctx context.Context, question func(ctx context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	return question(ctx)
 }

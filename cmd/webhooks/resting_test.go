@@ -37,7 +37,7 @@ func atRest(t *testing.T) resting {
 }
 
 // command runs one command of the program against the deployment.
-func (s resting) command(t *testing.T, args ...string) (out, errw string, code int) {
+func (s resting) command(t *testing.T, args ...string) (out, errw string, code exitCode) {
 	t.Helper()
 	var o, e bytes.Buffer
 	env := func(name string) string { return map[string]string{"NATS_URL": s.url}[name] }

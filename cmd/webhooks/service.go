@@ -138,8 +138,8 @@ func (v *service) connect(ctx context.Context) error {
 		}
 		return err
 	})
-	if v.js, err = jetstream.New(nc); err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
+	if v.js, err = bus.JetStream(nc, v.settings.NATS); err != nil {
+		return err
 	}
 	if v.embedded == nil {
 		bus.WarnOfSync(ctx, v.settings.NATS.Monitors(), v.log)
@@ -282,7 +282,7 @@ func (v *service) provision(ctx context.Context) error {
 func (v *service) openStore(ctx context.Context) error {
 	started := time.Now()
 	s, err := config.Open(ctx, v.js, v.layout.Names.Endpoints(), config.StoreOptions{
-		Keys: v.keys, Rules: v.settings.Delivery.Rules(), Log: v.log,
+		Keys: v.keys, Rules: v.settings.Delivery.Rules(), MaxEndpoints: v.settings.Delivery.MaxEndpoints, Log: v.log,
 	})
 	if err != nil {
 		return err

@@ -94,9 +94,10 @@ func withAPI(t *testing.T) (*service, *apiClient) {
 
 // answered is one answer of the API.
 type answered struct {
-	status int
-	etag   string
-	body   string
+	status   int
+	etag     string
+	location string
+	body     string
 }
 
 // is says what an answer is, in one word more than its status for a problem.
@@ -160,7 +161,7 @@ func (c *apiClient) send(t *testing.T, req *http.Request) answered {
 	if ok, errs := c.validate.ValidateHttpResponse(req, resp); !ok {
 		t.Errorf("%s %s: the answer %d %s is not as the document says:\n%s", req.Method, req.URL.Path, resp.StatusCode, body, said(errs))
 	}
-	return answered{resp.StatusCode, resp.Header.Get("ETag"), string(body)}
+	return answered{resp.StatusCode, resp.Header.Get("ETag"), resp.Header.Get("Location"), string(body)}
 }
 
 const hook = "/v1/surveys/s1/webhook"
@@ -244,34 +245,58 @@ func TestTheAPIIsClosedWithoutAToken(t *testing.T) {
 	}
 }
 
-// TestTheExamplesOfTheDocumentAreAccepted sends each of them, in turn.
-func TestTheExamplesOfTheDocumentAreAccepted(t *testing.T) {
-	_, c := withAPI(t)
+// bodiesOf are the bodies that the document has as examples of an operation.
+func bodiesOf(t *testing.T, path, method string) map[string]string {
+	t.Helper()
 	var doc struct {
 		Paths map[string]map[string]any `yaml:"paths"`
 	}
 	must(t, yaml.Unmarshal(api.Document(), &doc))
-	path := doc.Paths["/v1/surveys/{survey}/webhook"]["put"]
 	at := func(v any, keys ...string) any {
 		for _, k := range keys {
 			v = v.(map[string]any)[k]
 		}
 		return v
 	}
-	examples := at(path, "requestBody", "content", "application/json", "examples").(map[string]any)
-	for _, name := range []string{"smallest", "full", "kept", "unsigned"} {
-		body, err := json.Marshal(at(examples[name], "value"))
+	bodies := map[string]string{}
+	for name, example := range at(doc.Paths[path][method], "requestBody", "content", "application/json", "examples").(map[string]any) {
+		body, err := json.Marshal(at(example, "value"))
 		must(t, err)
+		bodies[name] = string(body)
+	}
+	return bodies
+}
+
+// TestTheExamplesOfTheDocumentAreAccepted sends each of them, in turn.
+func TestTheExamplesOfTheDocumentAreAccepted(t *testing.T) {
+	v, c := withAPI(t)
+	examples := bodiesOf(t, "/v1/surveys/{survey}/webhook", "put")
+	for _, name := range []string{"smallest", "full", "kept", "unsigned"} {
 		headers := []string{"If-Match", "*"}
 		if name == "smallest" {
 			headers = []string{"If-None-Match", "*"}
 		}
-		if a := c.do(t, "PUT", hook, string(body), headers...); a.status > 201 {
+		if a := c.do(t, "PUT", hook, examples[name], headers...); a.status > 201 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
 	if len(examples) != 4 {
-		t.Errorf("the document has %d examples", len(examples))
+		t.Errorf("the document has %d examples of a webhook", len(examples))
+	}
+	const survey = "550e8400-e29b-41d4-a716-446655440000"
+	delivered(t, v, c, survey, "7c9e6679-7425-40de-944b-e07fc1f90ae7", "r2")
+	replays := bodiesOf(t, "/v1/replays", "post")
+	for name, body := range replays {
+		want := 201
+		if name == "rehearsal" {
+			want = 200
+		}
+		if a := c.do(t, "POST", "/v1/replays", body, "Idempotency-Key", name); a.status != want {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	if len(replays) != 4 {
+		t.Errorf("the document has %d examples of a replay", len(replays))
 	}
 }
 

@@ -38,6 +38,12 @@ func (v *service) openGauges(context.Context) error {
 			}
 			return v.store.Len()
 		},
+		Unloaded: func() int {
+			if v.ready.Load() == nil {
+				return 0
+			}
+			return v.store.Unloaded()
+		},
 		Current: func() bool {
 			if v.ready.Load() == nil {
 				return false

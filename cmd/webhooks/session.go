@@ -10,6 +10,7 @@ import (
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/bus"
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -40,7 +41,7 @@ func (c connection) open() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc)
+	js, err := bus.JetStream(nc, c.NATS)
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -52,7 +53,7 @@ func (s *session) close() { s.nc.Close() }
 
 // bucket opens one of the service's buckets.
 func (s *session) bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
-	kv, err := s.js.KeyValue(ctx, name)
+	kv, err := walk.Bucket(ctx, s.js, name)
 	if err != nil {
 		return nil, withHint("start the service once, or run: webhooks provision", "open bucket %s: %w", name, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/search"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -24,7 +25,9 @@ import (
 // before it have found; errNowhere says that none found anything.
 func (s *session) gather(w *world, survey events.Survey, id string) (*facts, error) {
 	f := &facts{id: id, survey: survey, stream: s.names.Stream()}
-	places, err := s.search(w, survey, id)
+	bars := &phases{w: w}
+	places, err := search.Stream{JS: s.js, Names: s.names, Progress: bars.step}.Response(w.ctx, survey, id)
+	bars.end()
 	if err != nil {
 		return nil, err
 	}
@@ -48,13 +51,13 @@ func (s *session) gather(w *world, survey events.Survey, id string) (*facts, err
 
 // take takes over what was found in the event stream: the newest, and where the
 // others are.
-func (f *facts) take(places []place) {
+func (f *facts) take(places []search.Place) {
 	for i, p := range places {
 		if i < len(places)-1 {
-			f.copies = append(f.copies, p.sequence)
+			f.copies = append(f.copies, p.Sequence)
 			continue
 		}
-		f.survey, f.sequence, f.published, f.noEvent = p.survey, p.sequence, p.stored, p.noEvent
+		f.survey, f.sequence, f.published, f.noEvent = p.Survey, p.Sequence, p.Stored, p.NoEvent
 	}
 }
 
@@ -105,7 +108,7 @@ func (s *session) noEvent(ctx context.Context, store *deadletters.Store, l deadl
 		return ""
 	}
 	l.Body = body
-	_, err = s.eventOf(l, maxSearched)
+	_, err = s.eventOf(l, search.MaxEvent)
 	return reasonOf(err)
 }
 

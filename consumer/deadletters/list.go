@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/walk"
@@ -56,7 +54,7 @@ func single(err error) bool {
 // heads gives the letters without judging them, most of them without bodies.
 func (s *Store) heads(ctx context.Context, stream jetstream.Stream, f Filter) iter.Seq2[Letter, error] {
 	if len(f.Sequences) == 0 {
-		return s.scan(ctx, stream, f)
+		return s.scan(ctx, f)
 	}
 	return func(yield func(Letter, error) bool) {
 		for _, seq := range f.Sequences {
@@ -132,131 +130,28 @@ func (s *Store) ownBody(ctx context.Context, l Letter) ([]byte, error) {
 	return l.Body, err
 }
 
-const (
-	pageSize  = 256              // letters' headers asked for at once
-	scanIdle  = 30 * time.Second // the server forgets a reader that vanished
-	sizeField = "Nats-Msg-Size"  // the body's length, on a message sent without its body
-)
-
 // scan reads the headers of every letter that stood in the stream when it began.
 // Letters buried meanwhile are not read: a letter redriven and buried again
 // would otherwise come round for ever.
-func (s *Store) scan(ctx context.Context, stream jetstream.Stream, f Filter) iter.Seq2[Letter, error] {
+func (s *Store) scan(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
-		end := stream.CachedInfo().State.LastSeq
-		reader, err := stream.CreateConsumer(ctx, s.readerConfig(f))
-		if err != nil {
-			yield(Letter{}, fmt.Errorf("read %s: %w", s.names.DeadLetters(), err))
-			return
+		o := walk.Options{Since: f.Since}
+		if subject := f.subject(s.names); subject != "" {
+			o.Subjects = []string{subject}
 		}
-		defer func() { // best effort: an idle reader is forgotten anyway
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
-			defer cancel()
-			_ = stream.DeleteConsumer(ctx, reader.CachedInfo().Name)
-		}()
-		if reader.CachedInfo().NumPending == 0 {
-			return
-		}
-		p := &pages{reader: reader, made: time.Now(), end: end}
-		for p.next(ctx, f, yield) {
-		}
-	}
-}
-
-func (s *Store) readerConfig(f Filter) jetstream.ConsumerConfig {
-	cfg := jetstream.ConsumerConfig{
-		Description:       "reads dead letters once",
-		AckPolicy:         jetstream.AckNonePolicy,
-		FilterSubject:     f.subject(s.names),
-		HeadersOnly:       true,
-		MemoryStorage:     true,
-		Replicas:          1,
-		InactiveThreshold: scanIdle,
-	}
-	if !f.Since.IsZero() {
-		cfg.DeliverPolicy = jetstream.DeliverByStartTimePolicy
-		cfg.OptStartTime = &f.Since
-	}
-	return cfg
-}
-
-// pages walks the letters a page at a time.
-type pages struct {
-	reader jetstream.Consumer
-	made   time.Time // when the reader was
-	read   uint64    // how many messages came so far
-	end    uint64    // the last sequence wanted
-}
-
-// next gives one page, and says whether there is another.
-func (p *pages) next(ctx context.Context, f Filter, yield func(Letter, error) bool) bool {
-	if err := context.Cause(ctx); err != nil {
-		yield(Letter{}, err)
-		return false
-	}
-	batch, err := p.reader.FetchNoWait(pageSize)
-	if err != nil {
-		yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
-		return false
-	}
-	before, more := p.read, true
-	for msg := range batch.Messages() {
-		if more { // what is left of a page has to be taken, for its goroutine to end
-			more = p.give(msg, f, yield)
+		for m, err := range walk.Stream(ctx, s.js, s.names.DeadLetters(), o) {
+			if err != nil {
+				yield(Letter{}, err)
+				return
+			}
+			if f.ended(m.Time) {
+				return
+			}
+			l, err := parse(m.Sequence, m.Header)
+			l.Buried = m.Time
+			if !yield(l, err) {
+				return
+			}
 		}
 	}
-	switch {
-	case !more:
-		return false
-	case p.read == 0 && walk.Again(ctx, p.made, batch.Error()):
-		return true
-	case batch.Error() != nil:
-		yield(Letter{}, fmt.Errorf("read dead letters: %w", batch.Error()))
-		return false
-	case p.read == before:
-		return p.silent(ctx, yield)
-	default:
-		return true
-	}
 }
-
-// give hands out one letter, and says whether more are wanted.
-func (p *pages) give(msg jetstream.Msg, f Filter, yield func(Letter, error) bool) bool {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
-	}
-	if p.read++; meta.Sequence.Consumer != p.read {
-		yield(Letter{}, errCut)
-		return false
-	}
-	if meta.Sequence.Stream > p.end || f.ended(meta.Timestamp) {
-		return false
-	}
-	l, err := head(meta, msg.Headers())
-	return yield(l, err) && meta.NumPending > 0 && meta.Sequence.Stream < p.end
-}
-
-func head(meta *jetstream.MsgMetadata, h nats.Header) (Letter, error) {
-	l, err := parse(meta.Sequence.Stream, h)
-	l.Buried = meta.Timestamp
-	return l, err
-}
-
-// silent tells an end, where the last letters were removed meanwhile, from a
-// server that does not answer.
-func (p *pages) silent(ctx context.Context, yield func(Letter, error) bool) bool {
-	info, err := p.reader.Info(ctx)
-	switch {
-	case err != nil:
-		yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
-	case info.Delivered.Consumer > p.read:
-		yield(Letter{}, errCut)
-	case info.NumPending > 0:
-		yield(Letter{}, errors.New("read dead letters: the server does not answer"))
-	}
-	return false
-}
-
-// errCut says that letters were on their way and did not come.
-var errCut = errors.New("read dead letters: the connection was lost in between, not all were read: begin again")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -66,7 +67,7 @@ type Entry struct {
 var errWatchClosed = errors.New("list the health of endpoints: the watch was closed")
 
 func watchOnce(ctx context.Context, js jetstream.JetStream, names events.Names) (jetstream.KeyWatcher, error) {
-	kv, err := js.KeyValue(ctx, names.Health())
+	kv, err := walk.Bucket(ctx, js, names.Health())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", names.Health(), err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -64,7 +65,7 @@ func Look(ctx context.Context, js jetstream.JetStream, names events.Names) (Pict
 
 // each gives what is in a bucket now.
 func each(ctx context.Context, js jetstream.JetStream, bucket string, do func(jetstream.KeyValueEntry)) error {
-	kv, err := js.KeyValue(ctx, bucket)
+	kv, err := walk.Bucket(ctx, js, bucket)
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", bucket, err)
 	}

@@ -54,6 +54,8 @@ package replay
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,9 +88,11 @@ const (
 	// MaxSurveys is how many surveys one job can name; it is bounded because they
 	// stand in its record.
 	MaxSurveys = 1000
+	// MaxText is how many bytes a reason, a name or a response's id has at most.
+	MaxText = 1024
 
-	maxLeftOut = 100  // surveys listed in LeftOut
-	maxText    = 1024 // of a reason, in bytes
+	maxLeftOut = 100 // surveys listed in LeftOut
+	MaxKey     = 255 // of an idempotency key, in bytes
 )
 
 // Record is one job.
@@ -117,6 +121,11 @@ type Record struct {
 	Gone    uint64                   `json:"gone,omitempty"`     // events that left the event stream before they were replayed, at most
 	LeftOut map[events.Survey]uint64 `json:"left_out,omitempty"` // survey -> the first sequence left out; at most 100 are listed
 	Updated time.Time                `json:"updated,omitzero"`   // when progress was last written
+
+	Key   string `json:"idempotency_key,omitempty"` // under which it was asked for; see [IDOf]
+	Asked string `json:"asked,omitempty"`           // what was asked for under it: a digest
+
+	Revision uint64 `json:"-"` // of the record as it was read; the bucket has it
 }
 
 // Counts are what became of a job's events.
@@ -179,6 +188,15 @@ func (c *Counts) add(d Counts) {
 // NewID makes an id: eight characters, good as a key and in a consumer's name.
 func NewID() string { return strings.ToLower(rand.Text()[:8]) }
 
+// IDOf is the id of the job that is asked for under an idempotency key: sixteen
+// characters of the key's digest. So whoever asks a second time, on whichever
+// replica, means the same key of the bucket, and creating that is what only one
+// can do.
+func IDOf(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
+}
+
 // ParseID refuses what cannot be a replay's id.
 func ParseID(s string) (string, error) {
 	if s == "" || len(s) > 32 || strings.IndexFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) >= 0 {
@@ -199,12 +217,30 @@ func (r Record) validate() error {
 		return fmt.Errorf("a replay of %g events a second", r.Rate)
 	case len(r.Surveys) > MaxSurveys:
 		return fmt.Errorf("a replay of %d surveys: one can name %d", len(r.Surveys), MaxSurveys)
-	case len(r.Reason) > maxText || len(r.By) > maxText || len(r.Response) > maxText:
-		return fmt.Errorf("the reason, the name or the response is longer than %d bytes", maxText)
+	case len(r.Reason) > MaxText || len(r.By) > MaxText || len(r.Response) > MaxText:
+		return fmt.Errorf("the reason, the name or the response is longer than %d bytes", MaxText)
+	case len(r.Key) > MaxKey:
+		return fmt.Errorf("an idempotency key of more than %d bytes", MaxKey)
 	case r.StreamCreated.IsZero():
 		return errors.New("a replay of no event stream in particular")
 	}
 	return nil
+}
+
+// Newer says that a newer version wrote a job. This one neither works on it nor
+// changes it.
+type Newer struct {
+	Format string // as it stands in the record
+}
+
+// Error says what was found.
+func (n *Newer) Error() string {
+	return fmt.Sprintf("replay of format %.16q, this version reads %s", n.Format, events.Format)
+}
+
+// Hint says what to do.
+func (n *Newer) Hint() string {
+	return "ask a replica, or use a webhooks command, of the newer version"
 }
 
 func decode(value []byte) (Record, error) {
@@ -213,7 +249,7 @@ func decode(value []byte) (Record, error) {
 		return Record{}, fmt.Errorf("read a replay: %w", err)
 	}
 	if r.Format != events.Format {
-		return Record{}, fmt.Errorf("replay of format %.16q, this version reads %s", r.Format, events.Format)
+		return Record{}, &Newer{Format: r.Format}
 	}
 	return r, r.validate()
 }

@@ -178,7 +178,7 @@ func TestARecordIsReadAsItWasWritten(t *testing.T) {
 		"backwards":          func(r *Record) { r.End = 100 },
 		"a negative rate":    func(r *Record) { r.Rate = -1 },
 		"too many surveys":   func(r *Record) { r.Surveys = make([]events.Survey, MaxSurveys+1) },
-		"a novel for reason": func(r *Record) { r.Reason = strings.Repeat("x", maxText+1) },
+		"a novel for reason": func(r *Record) { r.Reason = strings.Repeat("x", MaxText+1) },
 		"no stream":          func(r *Record) { r.StreamCreated = time.Time{} },
 	} {
 		r := job()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -126,10 +127,10 @@ func (w *worker) read(ctx context.Context) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	job, revision, err := get(ctx, kv, w.id)
+	job, err := get(ctx, kv, w.id)
 	if err == nil {
 		w.job.Store(&job)
-		w.revision = revision
+		w.revision = job.Revision
 	}
 	return job, err
 }
@@ -206,7 +207,7 @@ func (w *worker) finish(ctx context.Context, s sight) (bool, error) {
 	return true, nil
 }
 
-// left asks once more whether anything lies between where the consumer stands and
+// left asks the stream's leader whether anything lies between where the consumer stands and
 // the job's end: what one server of a cluster says of what it has not heard of yet
 // must not end a replay early.
 func (w *worker) left(ctx context.Context, s sight) (bool, error) {
@@ -214,8 +215,12 @@ func (w *worker) left(ctx context.Context, s sight) (bool, error) {
 	if s.cursor == nil || s.cursor.floor >= job.End {
 		return false, nil
 	}
-	n, err := Count(ctx, w.r.js, w.r.o.Layout.Names, job.Surveys, max(s.cursor.given+1, job.Start), job.End)
-	return n > 0, err
+	names := w.r.o.Layout.Names
+	stream, err := w.r.js.Stream(ctx, names.Stream())
+	if err != nil {
+		return false, fmt.Errorf("look at stream %s: %w", names.Stream(), err)
+	}
+	return walk.Left(ctx, w.r.js, names.Stream(), Filters(stream.CachedInfo().Config, names, job.Surveys), max(s.cursor.given+1, job.Start), job.End)
 }
 
 func (w *worker) fail(ctx context.Context, why error) (bool, error) {

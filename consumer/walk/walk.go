@@ -97,10 +97,11 @@ func (w *walker) mayGoOn(err error) bool {
 	return w.o.Follow || w.opened && time.Since(w.came) < patience
 }
 
-// errEnough says that nobody wants more, errCut that messages were on their way
-// and did not come.
+// errEnough says that nobody wants more, errNoMore that the reader knows of no more,
+// errCut that messages were on their way and did not come.
 var (
 	errEnough = errors.New("enough")
+	errNoMore = errors.New("no more")
 	errCut    = errors.New("the connection was lost in between")
 )
 
@@ -127,7 +128,11 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 	if !some || w.next > w.end && !w.o.Follow {
 		return nil
 	}
-	reader, err := stream.CreateConsumer(ctx, w.config(layout.Filters(stream.CachedInfo().Config, filters)))
+	filters = layout.Filters(stream.CachedInfo().Config, filters)
+	reader, err := stream.CreateConsumer(ctx, w.config(filters))
+	if barred(w.js, err) {
+		return w.direct(ctx, stream, filters, give)
+	}
 	if err != nil {
 		return err
 	}
@@ -137,11 +142,14 @@ func (w *walker) pass(ctx context.Context, give func(Message) bool) error {
 		_ = stream.DeleteConsumer(ctx, reader.CachedInfo().Name)
 	}()
 	if reader.CachedInfo().NumPending == 0 && !w.o.Follow {
-		return nil
+		return w.ended(ctx, filters)
 	}
 	made := time.Now()
 	for read := uint64(0); ; {
 		err := w.page(ctx, reader, &read, give)
+		if errors.Is(err, errNoMore) {
+			return w.ended(ctx, filters)
+		}
 		if err != nil && (read > 0 || !Again(ctx, made, err)) {
 			return err
 		}
@@ -174,7 +182,7 @@ func (w *walker) config(filters []string) jetstream.ConsumerConfig {
 	return cfg
 }
 
-// page gives one page; errEnough says that it was the last.
+// page gives one page; errEnough and errNoMore say that it was the last.
 func (w *walker) page(ctx context.Context, reader jetstream.Consumer, read *uint64, give func(Message) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -233,8 +241,11 @@ func (w *walker) one(msg jetstream.Msg, read *uint64, give func(Message) bool) e
 	}
 	enough := !give(m)
 	w.came = time.Now() // whoever reads may take their time
-	if enough || !w.o.Follow && (meta.NumPending == 0 || seq == w.end) {
+	switch {
+	case enough, !w.o.Follow && seq == w.end:
 		return errEnough
+	case !w.o.Follow && meta.NumPending == 0:
+		return errNoMore
 	}
 	return nil
 }
@@ -251,6 +262,6 @@ func silent(ctx context.Context, reader jetstream.Consumer, read uint64) error {
 	case info.NumPending > 0:
 		return errors.New("the server does not answer")
 	default:
-		return errEnough
+		return errNoMore
 	}
 }

@@ -56,8 +56,7 @@ func TestTheComposeFileIsOne(t *testing.T) {
 func settings() (names []string) {
 	var collect func(reflect.Type)
 	collect = func(of reflect.Type) {
-		for i := range of.NumField() {
-			f := of.Field(i)
+		for f := range of.Fields() {
 			if name := f.Tag.Get("env"); name != "" {
 				names = append(names, name)
 			} else if f.Type.Kind() == reflect.Struct {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ func noGood(t *testing.T) {
 	s.put("unusable", []byte(`{"url":"https://hooks.example.com/","enabled":true,"no_such_setting":1}`))
 	s.publish("unusable", 1, 10)
 	gone := "http://" + freeAddress(t) + "/"
-	for _, survey := range strings.Fields("a b c d e f g h i j k l") {
+	for survey := range strings.FieldsSeq("a b c d e f g h i j k l") {
 		s.endpoint(survey, gone+survey, true)
 		s.publish(survey, 6, 10)
 	}
@@ -158,11 +159,11 @@ func streamsFullOrGone(t *testing.T) {
 		last = s.scrape()
 	}
 	got := firing(t, s.admin, first, next, last)
-	if contains(got, "WebhooksLagUnknown") {
+	if slices.Contains(got, "WebhooksLagUnknown") {
 		t.Error("WebhooksLagUnknown fires, and the lag is looked at all the time")
 	}
 	s.wantFiring(first, last, "WebhooksStoreNearlyFull", "WebhooksDeliveryLogDrops", "WebhooksStreamsUnseen")
-	if !contains(got, "WebhooksStreamsUnseen") {
+	if !slices.Contains(got, "WebhooksStreamsUnseen") {
 		t.Errorf("WebhooksStreamsUnseen does not fire; what fires: %v", got)
 	}
 }
@@ -179,7 +180,7 @@ func namesThatCannotBeResolved(t *testing.T) {
 	}
 	s := start(t, options{root: root})
 	first := s.awaitReady()
-	for _, survey := range strings.Fields("a b c d e f g") {
+	for survey := range strings.FieldsSeq("a b c d e f g") {
 		s.endpoint(survey, "https://"+survey+".example.com/", true)
 		s.publish(survey, 1, 10)
 	}
@@ -203,7 +204,7 @@ func clusterFallsApart(t *testing.T) {
 	})
 	time.Sleep(3 * time.Second) // three looks at the mark that bring nothing
 	last = s.scrape()
-	if got := firing(t, s.admin, first, next, last); !contains(got, "WebhooksLagUnknown") {
+	if got := firing(t, s.admin, first, next, last); !slices.Contains(got, "WebhooksLagUnknown") {
 		t.Errorf("WebhooksLagUnknown does not fire; what fires: %v", got)
 	}
 	s.wantFiring(first, last, "WebhooksNATSAway", "WebhooksNotReady", "WebhooksLagUnknown")

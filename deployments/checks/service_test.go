@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -140,23 +141,14 @@ func (s *service) wantFiring(first, last scraped, want ...string) {
 	got := firing(s.t, s.admin, first, last, last)
 	for _, name := range want {
 		// The figures' own age is no news here: nothing moves in what was scraped once.
-		if contains(was, name) && name != "WebhooksLagUnknown" && name != "WebhooksStreamsUnseen" {
+		if slices.Contains(was, name) && name != "WebhooksLagUnknown" && name != "WebhooksStreamsUnseen" {
 			s.t.Errorf("%s fires before anything happened", name)
 		}
-		if !contains(got, name) {
+		if !slices.Contains(got, name) {
 			s.t.Errorf("%s does not fire; what fires: %v", name, got)
 		}
 		proved(name)
 	}
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 // bus connects to the service's NATS.

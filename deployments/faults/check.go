@@ -66,10 +66,18 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 		return c, err
 	}
 	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.allowed-b.allowed
-	if d.ledger.totals().Again > d.allowed {
-		c.complain("%d duplicates in all, %d could be explained", d.ledger.totals().Again, d.allowed)
+	if most := c.Allowed + d.left; c.Again > most {
+		c.complain("%d duplicates, %d could be explained by this fault and the one before", c.Again, most)
 	}
+	d.left = left(d.left, c.Again, c.Allowed)
 	return c, ctx.Err()
+}
+
+// left is how many duplicates a fault may still make when the next one comes, because
+// a message comes again up to AckWait later: of what it was allowed, what is not used
+// up. What was there first is used up first, and what is left of it lapses.
+func left(before, again, allowed int) int {
+	return max(allowed-max(again-before, 0), 0)
 }
 
 func unless(ok bool, text string) error {

@@ -18,6 +18,13 @@ const nodes = 3
 // that it can be filled.
 const storeOfARound = 448 << 20
 
+// onSmallDisk is the node whose disk is small.
+const onSmallDisk = nodes - 1
+
+// roomBesides is what a disk has beyond what JetStream may store, so that the limit
+// is reached before the disk is full.
+const roomBesides = 192 << 20
+
 // nowhere is what a node tells others of where it is: they know it by the links
 // they are given, and must not find a way around them.
 const nowhere = "127.0.0.1:9"
@@ -25,6 +32,7 @@ const nowhere = "127.0.0.1:9"
 // node is one nats-server.
 type node struct {
 	name, client, route string // addresses
+	store               string // its folder
 	process             *process.Process
 }
 
@@ -36,7 +44,8 @@ type cluster struct {
 	links        [nodes][nodes]*link // from, to; nil from a node to itself
 }
 
-func newCluster(ctx context.Context, dir, program string, store int64) (*cluster, error) {
+// newCluster starts the nodes. The last one stores on the small disk, if there is one.
+func newCluster(ctx context.Context, dir, program string, store int64, small *disk) (*cluster, error) {
 	c := &cluster{dir: dir, program: program, store: store}
 	for i := range c.nodes {
 		client, err1 := freeAddress(ctx)
@@ -44,7 +53,10 @@ func newCluster(ctx context.Context, dir, program string, store int64) (*cluster
 		if err := errors.Join(err1, err2); err != nil {
 			return c, err
 		}
-		c.nodes[i] = &node{name: fmt.Sprint("node", i), client: client, route: route}
+		c.nodes[i] = &node{name: fmt.Sprint("node", i), client: client, route: route, store: filepath.Join(dir, fmt.Sprint("node", i))}
+	}
+	if small != nil {
+		c.nodes[onSmallDisk].store = filepath.Join(small.path, c.nodes[onSmallDisk].name)
 	}
 	for i := range c.nodes {
 		for j := range c.nodes {
@@ -84,7 +96,7 @@ lame_duck_duration: "30s"
 lame_duck_grace_period: "1s"
 jetstream { store_dir: %q, max_file_store: %d, sync_interval: always }
 cluster { name: faults, listen: %q, advertise: %q, no_advertise: true, ping_interval: "2s", routes: [%s] }
-`, n.name, n.client, filepath.Join(c.dir, n.name), c.store, n.route, nowhere, strings.Join(routes, ", "))
+`, n.name, n.client, n.store, c.store, n.route, nowhere, strings.Join(routes, ", "))
 }
 
 func (c *cluster) start(i int) (err error) {

@@ -29,13 +29,16 @@ type deployment struct {
 	receiver *receiver
 	cluster  *cluster // nil with the embedded server
 	replicas []*replica
+	small    *disk // of the last node, or of the embedded server; nil: none can be made,
+	noDisk   error // and why
 	keys     *config.Keyring
 
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	publisher *publisher
 	taken     []span // what faults have destroyed by design, of the event stream
-	allowed   int    // duplicates
+	allowed   int    // duplicates, by all faults so far
+	left      int    // of them, those of the last fault that it has not made
 }
 
 // span is what a fault has destroyed: the sequences from first to last, of all
@@ -66,7 +69,8 @@ func openClustered(ctx context.Context, t tools, l *ledger) (*deployment, error)
 	if err != nil {
 		return d, err
 	}
-	if d.cluster, err = newCluster(ctx, d.dir, t.program("nats-server"), t.store); err != nil {
+	d.small, d.noDisk = newDisk(d.path("disk"), t.store+roomBesides)
+	if d.cluster, err = newCluster(ctx, d.dir, t.program("nats-server"), t.store, d.small); err != nil {
 		return d, err
 	}
 	if err := d.connect(ctx, d.cluster.url()); err != nil {
@@ -98,9 +102,13 @@ func openEmbedded(ctx context.Context, t tools, l *ledger) (*deployment, error) 
 	if err != nil {
 		return d, err
 	}
+	data := d.path("data")
+	if d.small, d.noDisk = newDisk(d.path("disk"), t.store); d.small != nil {
+		data = filepath.Join(d.small.path, "data")
+	}
 	r := &replica{
 		name: "single", dir: d.dir, program: t.program("webhooks"), args: d.runArgs(),
-		nats: []string{"--data-dir", filepath.Join(d.dir, "data"), "--listen", listen},
+		nats: []string{"--data-dir", data, "--listen", listen},
 	}
 	d.replicas = []*replica{r}
 	if err := r.start(ctx); err != nil {
@@ -243,6 +251,7 @@ func (d *deployment) close() {
 	if d.cluster != nil {
 		d.cluster.close()
 	}
+	d.small.close()
 }
 
 // fault notes that something is about to be broken, and how many duplicates that

@@ -8,11 +8,13 @@
 //	                ║          ║        ║
 //	            replica0   replica1  replica2 ──► receiver (TLS)
 //
-//	go run ./deployments/faults                          about eight minutes
+//	go run ./deployments/faults                          about ten minutes
 //	go run ./deployments/faults --only 'kill -9' --seed 7
 //	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
 //
 // It starts every program itself, ends those and no others, and removes its folder.
+// The faults of a full disk need the right to mount one (root); without it their rows
+// say NOT RUN.
 // Should it be killed, the kernel ends what it started.
 //
 // # What is asked
@@ -35,12 +37,12 @@
 //
 // A fault may make as many duplicates as it exposed events: requests that had no
 // answer in that moment, and 2xx given in the 300 ms before, whose acknowledgement
-// may still have been on its way. Where a node is broken it is besides every 2xx
-// given until somebody leads the live consumer again: their acknowledgements go to
-// nobody. A fault that takes the server's own memory, which
+// may still have been on its way. Where a node is broken, or its
+// disk is full, it is besides every 2xx given until somebody leads the live consumer
+// again: their acknowledgements are kept by nobody. A fault that takes the server's own memory, which
 // no honest fault does, may repeat more: all above the mark when the consumer is
-// deleted. The sum over all faults so far bounds the duplicates so far, because a message
-// comes again up to AckWait after a fault. A stop that was asked for makes none.
+// deleted. What a fault has not used up, the next one may, because a message comes
+// again up to AckWait later; after that it lapses. A stop that was asked for makes none.
 //
 // New events are delivered 15 s after NATS acknowledges events again, and within a
 // minute everything before is delivered or has its place.
@@ -52,7 +54,7 @@
 //
 //	ledger       what was published, acknowledged, and delivered
 //	surveys      which endpoints there are, and how each behaves
-//	publisher  receiver  replica  cluster  link   the parts
+//	publisher  receiver  replica  cluster  link  disk   the parts
 //	deployment   all of them together
 //	whereabouts  where on the bus an event stands
 //	judge        what became of each: pure

@@ -17,7 +17,10 @@ type fault struct {
 	exact bool   // it must not make a single duplicate
 	says  string // what a replica must have logged
 
-	// While nobody leads the live consumer, acknowledgements go to nobody.
+	disk bool // it needs a disk that can be full
+
+	// While nobody leads the live consumer, or its leader cannot write, nobody keeps
+	// acknowledgements.
 	headless bool
 
 	run func(s *suite, ctx context.Context) error
@@ -37,19 +40,23 @@ func clustered(kills int) []fault {
 		fault{name: "kill -9 a node", headless: true, times: 1, run: killNode(false)},
 		fault{name: "kill -9 the consumer's leader", headless: true, times: 1, run: killNode(true)},
 		fault{name: "kill -9 all three nodes", headless: true, times: 3, run: (*suite).killNodes},
-		fault{name: "SIGSTOP a replica for 12 to 18 s", times: 1, run: (*suite).pauseReplica},
+		fault{name: "SIGSTOP a replica for 12 to 40 s", times: 1, run: (*suite).pauseReplica},
 		fault{name: "SIGSTOP all replicas for 1 to 5 s", times: 3, run: (*suite).pauseReplicas},
-		fault{name: "SIGSTOP the consumer's leader for 12 to 18 s", headless: true, times: 1, run: (*suite).pauseLeader},
+		fault{name: "SIGSTOP the consumer's leader for 12 to 40 s", headless: true, times: 1, run: pauseLeader(leastPause, mostPause)},
+		fault{name: "SIGSTOP the consumer's leader for 1 to 5 s", headless: true, times: 1, run: pauseLeader(leastStall, mostStall)},
+		fault{name: "the consumer's leader leaves as a lame duck", headless: true, times: 1, run: (*suite).lameDuck},
 		fault{name: "a replica cut off from NATS for 15 s", times: 1, run: (*suite).cutReplica},
 		fault{name: "the consumer's leader cut off from the other nodes for 15 s", headless: true, times: 1, run: (*suite).cutLeader},
 		fault{name: "the lanes are full for 10 s", times: 1, says: "the lanes stream is full", run: (*suite).fillLanes},
 		fault{name: "the store is full for 5 s", headless: true, times: 1, run: (*suite).fillStore},
+		fault{name: "a node's disk is full", headless: true, disk: true, times: 1, run: (*suite).fillNodesDisk},
 		fault{name: "the live consumer deleted", times: 1, says: "the live consumer was missing", run: (*suite).deleteConsumer},
 		fault{name: "the bucket of the mark deleted and made anew", times: 1, run: remakeBucket(names.State())},
 		fault{name: "the bucket of leases deleted and made anew", times: 1, run: remakeBucket(names.Leases())},
 		fault{name: "the bucket of replicas deleted and made anew", times: 1, run: remakeBucket(names.Replicas())},
 		fault{name: "the bucket of health deleted and made anew", times: 1, run: remakeBucket(names.Health())},
 		fault{name: "the bucket of endpoints deleted and made anew", times: 1, run: remakeBucket(names.Endpoints())},
+		fault{name: "the bucket of replays deleted and made anew", times: 1, run: remakeBucket(names.Replays())},
 		fault{name: "the event stream purged", times: 1, says: "left the event stream before", run: (*suite).purge},
 		fault{name: "rolling restart of everything", headless: true, times: 6, run: (*suite).rollAll},
 	)
@@ -61,7 +68,7 @@ func embedded() []fault {
 	for range 3 {
 		all = append(all, fault{name: "kill -9 the service with its NATS", times: 1, run: killReplicas(1)})
 	}
-	return all
+	return append(all, fault{name: "the disk is full", headless: true, disk: true, times: 1, run: (*suite).fillDisk})
 }
 
 // rollReplicas ends one replica after the other as an orchestrator does, and

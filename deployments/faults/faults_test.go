@@ -81,6 +81,23 @@ func TestALedgerKnowsDuplicatesAndWhatAFaultExposes(t *testing.T) {
 	}
 }
 
+func TestWhatAFaultMayRepeatLapsesWithTheNextButOne(t *testing.T) {
+	for name, c := range map[string]struct{ before, again, allowed, want int }{
+		"nothing came again":                        {0, 0, 10, 10},
+		"some did":                                  {0, 4, 10, 6},
+		"what came was the fault before's":          {5, 4, 10, 10},
+		"some was this one's":                       {5, 7, 10, 8},
+		"what the fault before had left has lapsed": {100, 0, 3, 3},
+		"more came than may":                        {0, 20, 10, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := left(c.before, c.again, c.allowed); got != c.want {
+				t.Errorf("got %d left, want %d", got, c.want)
+			}
+		})
+	}
+}
+
 func TestThreeInTenEndpointsFail(t *testing.T) {
 	failing := 0
 	for i := range withOne {

@@ -8,11 +8,13 @@ import (
 	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
-// How long something stands still or is cut off: longer than AckWait, so that what
-// it had in hand is given to others before it goes on.
+// How long something stands still or is cut off. A pause is longer than AckWait, so
+// that what it had in hand is given to others before it goes on; a stall is not.
 const (
+	leastStall = time.Second
+	mostStall  = 5 * time.Second
 	leastPause = 12 * time.Second
-	mostPause  = 18 * time.Second
+	mostPause  = 40 * time.Second
 	cutFor     = 15 * time.Second
 )
 
@@ -25,7 +27,7 @@ func (s *suite) pauseReplica(ctx context.Context) error {
 
 func (s *suite) pauseReplicas(ctx context.Context) error {
 	for _, r := range s.replicas {
-		err := s.during(ctx, s.between(time.Second, 5*time.Second), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
+		err := s.during(ctx, s.between(leastStall, mostStall), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
 		if err != nil {
 			return err
 		}
@@ -33,13 +35,16 @@ func (s *suite) pauseReplicas(ctx context.Context) error {
 	return nil
 }
 
-func (s *suite) pauseLeader(ctx context.Context) error {
-	i, err := s.leader(ctx)
-	if err != nil {
-		return err
+// pauseLeader stops the node that leads the live consumer.
+func pauseLeader(least, most time.Duration) func(*suite, context.Context) error {
+	return func(s *suite, ctx context.Context) error {
+		i, err := s.leader(ctx)
+		if err != nil {
+			return err
+		}
+		n := s.cluster.nodes[i]
+		return s.during(ctx, s.between(least, most), func() { n.process.Signal(syscall.SIGSTOP) }, func() { n.process.Signal(syscall.SIGCONT) })
 	}
-	n := s.cluster.nodes[i]
-	return s.during(ctx, s.between(leastPause, mostPause), func() { n.process.Signal(syscall.SIGSTOP) }, func() { n.process.Signal(syscall.SIGCONT) })
 }
 
 func (s *suite) cutReplica(ctx context.Context) error {

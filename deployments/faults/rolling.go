@@ -29,6 +29,17 @@ func (s *suite) rollAll(ctx context.Context) error {
 	return nil
 }
 
+// lameDuck has the node that leads the live consumer leave as for maintenance: it
+// hands on what it leads and sends its clients away, one by one.
+func (s *suite) lameDuck(ctx context.Context) error {
+	i, err := s.leader(ctx)
+	if err != nil {
+		return err
+	}
+	return s.rollNode(ctx, i, syscall.SIGUSR2)
+}
+
+// rollNode ends a node and starts it again.
 func (s *suite) rollNode(ctx context.Context, i int, how syscall.Signal) error {
 	n := s.cluster.nodes[i]
 	s.fault()

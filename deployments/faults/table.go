@@ -14,6 +14,7 @@ type row struct {
 	Times        int           // how often it came
 	Broken       time.Duration // how long things were broken
 	Published    int           // events acknowledged meanwhile, the check included
+	NotRun       error         // why it did not come at all
 }
 
 // markdown writes the table down.
@@ -21,6 +22,10 @@ func markdown(rows []row, seed int64) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Seed %d.\n\n| on | fault | times | events | lost | taken by design | duplicates (bound) | quorum s | resumed s | settled s | wait, owed, dead |\n|---|---|---|---|---|---|---|---|---|---|---|\n", seed)
 	for _, r := range rows {
+		if r.NotRun != nil {
+			fmt.Fprintf(&b, "| %s | %s | NOT RUN: %v | | | | | | | | |\n", r.Where, r.Fault, r.NotRun)
+			continue
+		}
 		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d (%d) | %.1f | %.1f | %.1f | %d, %d, %d |\n", r.Where, r.Fault, r.Times, r.Published,
 			len(r.Verdict.Lost), r.Verdict.Taken, r.Again, r.Allowed, r.Quorum.Seconds(), r.Resumed.Seconds(), r.Settled.Seconds(),
 			r.Verdict.Waiting, r.Verdict.Owed, r.Verdict.Dead)

@@ -24,7 +24,7 @@ func (a *api) enable(r *http.Request, s events.Survey) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, on.Endpoint.Revision, endpoints.ViewOf(on.Endpoint)}, nil
+	return reply{status: http.StatusOK, revision: on.Endpoint.Revision, body: endpoints.ViewOf(on.Endpoint)}, nil
 }
 
 func flag(r *http.Request, name string) (bool, error) {
@@ -47,7 +47,7 @@ func (a *api) disable(r *http.Request, s events.Survey) (reply, error) {
 	if ep, err = d.Disable(r.Context(), ep); err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, ep.Revision, endpoints.ViewOf(ep)}, nil
+	return reply{status: http.StatusOK, revision: ep.Revision, body: endpoints.ViewOf(ep)}, nil
 }
 
 // trial is the end of a test.
@@ -69,7 +69,7 @@ func (a *api) test(r *http.Request, s events.Survey) (reply, error) {
 	if err != nil {
 		return reply{}, cannotSend(err)
 	}
-	return reply{http.StatusOK, ep.Revision, trial{attempt.Verdict == delivery.Delivered, endpoints.ViewOfAttempt(attempt)}}, nil
+	return reply{status: http.StatusOK, revision: ep.Revision, body: trial{attempt.Verdict == delivery.Delivered, endpoints.ViewOfAttempt(attempt)}}, nil
 }
 
 // cannotSend says why a test was not sent: a webhook or keys that are at fault.
@@ -92,5 +92,5 @@ func (a *api) health(r *http.Request, s events.Survey) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, v.Revision, wellbeing{v.State(), v.Health}}, nil
+	return reply{status: http.StatusOK, revision: v.Revision, body: wellbeing{v.State(), v.Health}}, nil
 }

@@ -1,8 +1,10 @@
-// Package api is the admin API: a survey's webhook over HTTP, for platforms that
-// would rather not speak to NATS. openapi.yaml describes it, and is served with it.
+// Package api is the admin API: a survey's webhook, and replays, over HTTP, for
+// platforms that would rather not speak to NATS. openapi.yaml describes it, and is
+// served with it.
 //
 // A revision is an entity tag: who changes a webhook says with If-Match which
-// revision was looked at, and whoever comes second is told so. Errors are problem
+// revision was looked at, and whoever comes second is told so. Who starts a replay
+// gives it an idempotency key, and may then ask again when an answer was lost. Errors are problem
 // details (RFC 9457).
 package api
 
@@ -18,6 +20,7 @@ import (
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -43,13 +46,14 @@ type Options struct {
 const requestTime = 25 * time.Second
 
 // handler answers one request with what it wants written, or why not.
-type handler func(r *http.Request, s events.Survey) (reply, error)
+type handler func(r *http.Request) (reply, error)
 
 // reply is an answer that is no error.
 type reply struct {
 	status   int
 	revision uint64 // becomes the entity tag; 0: there is none
 	body     any    // nil: there is none
+	location string // of the replay that was asked for; empty: none was
 }
 
 // Handler serves everything below /v1/. It asks for no token: whoever mounts it
@@ -57,28 +61,53 @@ type reply struct {
 func Handler(o Options) http.Handler {
 	a := &api{o}
 	mux := http.NewServeMux()
-	const one = "/v1/surveys/{survey}/webhook"
-	for pattern, h := range map[string]handler{
-		"GET " + one:                            a.get,
-		"PUT " + one:                            a.put,
-		"DELETE " + one:                         a.remove,
-		"POST " + one + "/enable":               a.enable,
-		"POST " + one + "/disable":              a.disable,
-		"POST " + one + "/test":                 a.test,
-		"GET " + one + "/health":                a.health,
-		"GET " + one + "/deliveries":            a.deliveries,
-		"GET /v1/surveys/{survey}/dead-letters": a.deadLetters,
-	} {
-		mux.Handle(pattern, a.serve(h))
+	for pattern, h := range a.routes() {
+		mux.Handle(pattern, h)
 	}
-	mux.HandleFunc("GET /v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(document) // whoever asked has gone
-	})
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		write(w, problem{Title: "Not found", Status: http.StatusNotFound, Detail: "nothing answers " + r.Method + " here; see /v1/openapi.yaml"})
 	})
 	return mux
+}
+
+// routes are what the document describes, no more and no less.
+func (a *api) routes() map[string]http.Handler {
+	const (
+		survey = "/v1/surveys/{survey}"
+		hook   = survey + "/webhook"
+		all    = "/v1/replays"
+		one    = all + "/{replay}"
+	)
+	routes := map[string]http.Handler{"GET /v1/openapi.yaml": http.HandlerFunc(serveDocument)}
+	for pattern, h := range map[string]func(*http.Request, events.Survey) (reply, error){
+		"GET " + hook:                     a.get,
+		"PUT " + hook:                     a.put,
+		"DELETE " + hook:                  a.remove,
+		"POST " + hook + "/enable":        a.enable,
+		"POST " + hook + "/disable":       a.disable,
+		"POST " + hook + "/test":          a.test,
+		"GET " + hook + "/health":         a.health,
+		"GET " + hook + "/deliveries":     a.deliveries,
+		"GET " + survey + "/dead-letters": a.deadLetters,
+	} {
+		routes[pattern] = a.serve(config.MaxEndpointBytes, ofSurvey(h))
+	}
+	for pattern, h := range map[string]handler{
+		"POST " + all:             a.startReplay,
+		"GET " + all:              a.listReplays,
+		"GET " + one:              ofReplay(a.getReplay),
+		"POST " + one + "/pause":  ofReplay(a.change((*replay.Record).Stop)),
+		"POST " + one + "/resume": ofReplay(a.change((*replay.Record).Go)),
+		"POST " + one + "/cancel": ofReplay(a.change((*replay.Record).Drop)),
+	} {
+		routes[pattern] = a.serve(maxReplayBytes, h)
+	}
+	return routes
+}
+
+func serveDocument(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(document) // whoever asked has gone
 }
 
 // Closed answers in place of the API where no token protects it.
@@ -91,17 +120,12 @@ func Closed() http.Handler {
 type api struct{ Options }
 
 // serve is what all handlers have in common.
-func (a *api) serve(h handler) http.Handler {
+func (a *api) serve(most int64, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()
-		survey, err := events.ParseSurvey(r.PathValue("survey"))
-		if err != nil {
-			write(w, badRequest("the survey's id is not valid: use 1 to 128 letters, digits, - and _"))
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, config.MaxEndpointBytes)
-		answer, err := h(r.WithContext(ctx), survey)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
+		answer, err := h(r.WithContext(ctx))
 		if err != nil {
 			p := problemOf(err)
 			if p.Status == http.StatusInternalServerError {
@@ -110,16 +134,35 @@ func (a *api) serve(h handler) http.Handler {
 			write(w, p)
 			return
 		}
-		a.told(r, survey, answer)
+		a.told(r, answer)
 		answer.write(w)
 	})
 }
 
-// told writes down who-asked-what of everything that changes or sends something.
-func (a *api) told(r *http.Request, s events.Survey, answer reply) {
-	if r.Method != http.MethodGet {
-		a.Log.Info().Str("method", r.Method).Str("path", r.URL.EscapedPath()).Str("survey", string(s)).Uint64("revision", answer.revision).Msg("admin API")
+// ofSurvey is a handler of what belongs to the survey in the path.
+func ofSurvey(h func(*http.Request, events.Survey) (reply, error)) handler {
+	return func(r *http.Request) (reply, error) {
+		survey, err := events.ParseSurvey(r.PathValue("survey"))
+		if err != nil {
+			return reply{}, badRequest("the survey's id is not valid: use 1 to 128 letters, digits, - and _")
+		}
+		return h(r, survey)
 	}
+}
+
+// told writes down who-asked-what of everything that changes or sends something.
+func (a *api) told(r *http.Request, answer reply) {
+	if r.Method == http.MethodGet {
+		return
+	}
+	e := a.Log.Info().Str("method", r.Method).Str("path", r.URL.EscapedPath()).Int("status", answer.status).Uint64("revision", answer.revision)
+	if survey := r.PathValue("survey"); survey != "" {
+		e.Str("survey", survey)
+	}
+	if answer.location != "" {
+		e.Str("location", answer.location)
+	}
+	e.Msg("admin API")
 }
 
 func (a *api) desk(r *http.Request, s events.Survey, rules delivery.Rules) (*endpoints.Desk, error) {

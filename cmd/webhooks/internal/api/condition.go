@@ -41,3 +41,12 @@ func matches(list string, revision uint64) bool {
 	}
 	return false
 }
+
+// unchanged holds a change of a replay to the revision that was looked at, where the
+// request names one: its progress makes new ones all the time, so nobody has to.
+func unchanged(r *http.Request, revision uint64) error {
+	if match := r.Header.Get("If-Match"); match != "" && match != "*" && !matches(match, revision) {
+		return changed("the replay is not what was looked at any more")
+	}
+	return nil
+}

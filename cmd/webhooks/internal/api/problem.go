@@ -29,10 +29,17 @@ func badRequest(detail string) problem {
 	return problem{Title: "Bad request", Status: http.StatusBadRequest, Detail: detail}
 }
 
+func changed(detail string) problem {
+	return problem{Title: "Changed meanwhile", Status: http.StatusPreconditionFailed, Detail: detail, Hint: "get it again, and decide again"}
+}
+
 // problemOf says how an error is answered: the only place that does. What is not
 // known here is not quoted, since it may be anything.
 func problemOf(err error) problem {
 	if p, ok := errors.AsType[problem](err); ok {
+		return p
+	}
+	if p, ok := replayProblem(err); ok {
 		return p
 	}
 	p := problem{Detail: err.Error(), Hint: config.Hint(err)}
@@ -40,7 +47,7 @@ func problemOf(err error) problem {
 	case errors.Is(err, config.ErrNoEndpoint):
 		p.Title, p.Status = "No webhook", http.StatusNotFound
 	case errors.Is(err, config.ErrConflict):
-		p.Title, p.Status, p.Hint = "Changed meanwhile", http.StatusPreconditionFailed, "get it again, and decide again"
+		return changed(err.Error())
 	case errors.Is(err, config.ErrInvalidEndpoint):
 		p.Title, p.Status, p.Errors = "Not a valid webhook", http.StatusUnprocessableEntity, faultsOf(err)
 	case errors.Is(err, config.ErrUnsealable):
@@ -87,6 +94,9 @@ func write(w http.ResponseWriter, p problem) {
 func (a reply) write(w http.ResponseWriter) {
 	if a.revision != 0 {
 		w.Header().Set("ETag", strconv.Quote(strconv.FormatUint(a.revision, 10)))
+	}
+	if a.location != "" {
+		w.Header().Set("Location", a.location)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if a.body == nil {

@@ -3,11 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
@@ -24,7 +20,7 @@ func (a *api) get(r *http.Request, s events.Survey) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, v.Revision, v}, nil
+	return reply{status: http.StatusOK, revision: v.Revision, body: v}, nil
 }
 
 // input is a webhook as it is put. Secrets cannot be read back, so they stay as
@@ -41,7 +37,7 @@ type input struct {
 }
 
 func (a *api) put(r *http.Request, s events.Survey) (reply, error) {
-	in, err := read(r)
+	in, err := read[input](r, "a webhook")
 	if err != nil {
 		return reply{}, err
 	}
@@ -67,34 +63,7 @@ func (a *api) put(r *http.Request, s events.Survey) (reply, error) {
 	if stored.Revision == 0 {
 		status = http.StatusCreated
 	}
-	return reply{status, ep.Revision, endpoints.ViewOf(ep)}, nil
-}
-
-// read reads a webhook strictly. What is wrong is named by its place alone: the
-// value there may be a secret.
-func read(r *http.Request) (input, error) {
-	var in input
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return in, problem{Title: "Not JSON", Status: http.StatusUnsupportedMediaType, Detail: "send a webhook as application/json"}
-	}
-	err := json.UnmarshalRead(r.Body, &in, json.RejectUnknownMembers(true))
-	if err == nil {
-		return in, nil
-	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return in, problem{Title: "Too large", Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("a webhook has at most %d bytes", config.MaxEndpointBytes)}
-	}
-	if at, ok := errors.AsType[*json.SemanticError](err); ok {
-		what := "not what belongs there"
-		if errors.Is(err, json.ErrUnknownName) {
-			what = "no field of a webhook that can be set"
-		}
-		return in, badRequest(fmt.Sprintf("the body at %s: %s", at.JSONPointer, what))
-	}
-	if at, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		return in, badRequest(fmt.Sprintf("the body is not JSON, or has a field twice, at byte %d", at.ByteOffset))
-	}
-	return in, badRequest("the body is not JSON")
+	return reply{status: status, revision: ep.Revision, body: endpoints.ViewOf(ep)}, nil
 }
 
 // merge is the webhook that is to be stored.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/jsm.go/natscontext"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
@@ -189,3 +190,15 @@ func (u *Unreachable) Hint() string { return u.hint }
 
 // Unwrap gives the cause.
 func (u *Unreachable) Unwrap() error { return u.err }
+
+// JetStream is the JetStream API as the settings reach it.
+func JetStream(nc *nats.Conn, s config.NATSSettings) (jetstream.JetStream, error) {
+	js, err := jetstream.New(nc)
+	if s.API != "" {
+		js, err = jetstream.NewWithAPIPrefix(nc, s.API)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream at %q (--nats-js-api-prefix is a subject without wildcards): %w", s.API, err)
+	}
+	return js, nil
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
@@ -29,7 +30,7 @@ type Desk struct {
 // written. The error wraps [jetstream.ErrBucketNotFound] where nothing is
 // provisioned yet.
 func Open(ctx context.Context, js jetstream.JetStream, names events.Names, survey events.Survey, rules delivery.Rules) (*Desk, error) {
-	kv, err := js.KeyValue(ctx, names.Endpoints())
+	kv, err := walk.Bucket(ctx, js, names.Endpoints())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", names.Endpoints(), err)
 	}

@@ -43,6 +43,9 @@ func (t Trial) target(ep config.Endpoint) (*delivery.Target, error) {
 		return nil, err
 	}
 	for _, sealed := range ep.Secrets {
+		if sealed.Expired(time.Now()) {
+			continue // it signs nothing any more, and its key may be gone
+		}
 		secret, err := keys.Open(ep.Survey, sealed)
 		if err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ type Process struct {
 	Ready     func() error
 	Conn      *nats.Conn
 	Endpoints func() int  // how many there are
+	Unloaded  func() int  // how many of them are past the bound of those in memory
 	Current   func() bool // whether they are known to be up to date
 }
 
@@ -29,7 +30,8 @@ func (p Process) Register(reg prometheus.Registerer) {
 	reg.MustRegister(build,
 		asked("ready", "1 while the replica delivers, as /readyz says; 0 otherwise.", func() float64 { return truth(p.Ready() == nil) }),
 		asked("nats_connected", "1 while the connection to NATS stands.", func() float64 { return truth(p.Conn.Status() == nats.CONNECTED) }),
-		asked("endpoints", "Endpoints in memory, valid or not.", func() float64 { return float64(p.Endpoints()) }),
+		asked("endpoints", "Endpoints there are, valid or not.", func() float64 { return float64(p.Endpoints()) }),
+		asked("endpoints_unloaded", "Endpoints past --max-endpoints: NATS is asked for them when their events come.", func() float64 { return float64(p.Unloaded()) }),
 		asked("endpoints_current", "1 while the endpoints in memory are known to be what the bucket holds.", func() float64 { return truth(p.Current()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times the connection to NATS was made again.",

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
+)
+
+// disk is a small file system, so that one can be full without harm to anybody's.
+type disk struct {
+	folder *os.File // holds it: what is on it is gone when this process ends
+	path   string   // by which every process of this user reaches it
+}
+
+// ballastFile takes the room on a disk.
+const ballastFile = "ballast"
+
+// fill leaves no room on it.
+func (d *disk) fill() error {
+	f, err := os.OpenFile(filepath.Join(d.path, ballastFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	// Small pieces in the end: the last page is to be taken as well.
+	for _, size := range []int{1 << 20, 4 << 10, 1} {
+		for block := make([]byte, size); err == nil; {
+			_, err = f.Write(block)
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			return errors.Join(fmt.Errorf("fill the disk: %w", err), f.Close())
+		}
+		err = nil
+	}
+	return f.Close()
+}
+
+// relieve makes room again.
+func (d *disk) relieve() error {
+	err := os.Remove(filepath.Join(d.path, ballastFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// fullFor is how long a disk is full.
+const fullFor = 5 * time.Second
+
+// fillNodesDisk fills the disk under a node, whose server then switches JetStream off;
+// an operator makes room and starts it again.
+func (s *suite) fillNodesDisk(ctx context.Context) error {
+	if err := s.full(ctx); err != nil {
+		return err
+	}
+	return s.rollNode(ctx, onSmallDisk, syscall.SIGTERM)
+}
+
+// fillDisk fills the disk under a single machine. Nothing is accepted any more, and
+// nothing is delivered, until an operator has made room and started it again.
+func (s *suite) fillDisk(ctx context.Context) error {
+	if err := s.full(ctx); err != nil {
+		return err
+	}
+	return s.rollReplicas(ctx)
+}
+
+// full fills the small disk for a while.
+func (s *suite) full(ctx context.Context) error {
+	s.fault()
+	if err := s.small.fill(); err != nil {
+		return err
+	}
+	return errors.Join(process.Sleep(ctx, fullFor), s.small.relieve())
+}
+
+func (d *disk) close() {
+	if d != nil {
+		d.folder.Close()
+	}
+}
