@@ -17,9 +17,9 @@ type shard struct {
 	mu        sync.RWMutex // guards all below
 	arena     arena
 	index     index
-	packed    []byte // used again for every value that is packed
-	endpoints int    // records of kindEndpoint, kindTooLarge and kindUnloaded
-	unloaded  int    // those of kindUnloaded
+	scratch   scratch
+	endpoints int // records of kindEndpoint, kindTooLarge and kindUnloaded
+	unloaded  int // those of kindUnloaded
 	targets   map[events.Survey]*compiled
 }
 

@@ -53,8 +53,7 @@ func (t *table) set(generation uint32, key string, revision uint64, k kind, valu
 		in.kind = kindUnloaded
 	}
 	if in.kind == kindEndpoint {
-		s.packed = t.packer.pack(s.packed, value)
-		in.value = s.packed
+		in.value = t.packer.pack(&s.scratch, value)
 	}
 	return s.set(hash, in, generation)
 }

@@ -2,8 +2,10 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -161,12 +163,41 @@ func TestARecordLargerThanASlabIsKept(t *testing.T) {
 
 func TestPackedValuesComeBackWhole(t *testing.T) {
 	p := newPacker(nil)
+	var s scratch
+	piece := rapid.OneOf(
+		rapid.Just(`"sealed":"`), rapid.Just(`"`), rapid.Just(`{"url":"https://`), rapid.Just("\n"), rapid.Just("="),
+		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
+		rapid.Map(rapid.SliceOf(rapid.Byte()), base64.StdEncoding.EncodeToString),
+		rapid.StringMatching(`[A-Za-z0-9+/]{0,8}={0,3}`),
+	)
 	rapid.Check(t, func(t *rapid.T) {
-		value := rapid.SliceOf(rapid.Byte()).Draw(t, "value")
-		if got := p.unpack(p.pack(nil, value)); !bytes.Equal(got, value) {
+		value := []byte(strings.Join(rapid.SliceOf(piece).Draw(t, "value"), ""))
+		if got := p.unpack(p.pack(&s, value)); !bytes.Equal(got, value) {
 			t.Fatalf("%q came back as %q", value, got)
 		}
 	})
+}
+
+func TestAnyNumberOfSealedSecretsIsPacked(t *testing.T) {
+	p, one := newPacker(nil), `{"sealed":"`+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 98))+`"}`
+	for _, n := range []int{0, 1, 2, 255, 256, 1000} {
+		value := []byte(strings.Repeat(one, n))
+		if got := p.unpack(p.pack(&scratch{}, value)); !bytes.Equal(got, value) {
+			t.Errorf("%d secrets: %d bytes came back as %d others", n, len(value), len(got))
+		}
+	}
+}
+
+func TestASealedSecretTakesNoMoreThanItsBytes(t *testing.T) {
+	random := make([]byte, 32+16+50)
+	for i := range random {
+		random[i] = byte(rand.IntN(256))
+	}
+	value := `{"url":"https://hooks.example.com/s1","secrets":[{"key_id":"0123456789abcdef","sealed":"` + base64.StdEncoding.EncodeToString(random) +
+		`"}],"enabled":true,"updated_at":"2026-01-01T00:00:00.000Z"}`
+	if n := len(newPacker(nil).pack(&scratch{}, []byte(value))); n > len(random)+72 {
+		t.Errorf("%d bytes of a value of %d with a secret of %d, want at most 72 more than the secret's", n, len(value), len(random))
+	}
 }
 
 func TestNearest(t *testing.T) {

@@ -18,7 +18,7 @@ type arrivals struct {
 	seconds [3600]atomic.Uint32 // requests in each second since began
 	refused [3600]atomic.Uint32 // of them, those that failed
 
-	healthy, failing atomic.Int64 // see count
+	healthy, failing, http2 atomic.Int64 // see count
 
 	mu     sync.Mutex // guards failed and mended
 	failed map[int][]time.Time
@@ -88,9 +88,10 @@ func (a *arrivals) addMended(now time.Time, survey int) {
 type count struct {
 	Healthy int64 // distinct healthy events that count
 	Failing int64 // requests to endpoints that fail
+	HTTP2   int64 // requests over HTTP/2
 }
 
-func (a *arrivals) count() count { return count{a.healthy.Load(), a.failing.Load()} }
+func (a *arrivals) count() count { return count{a.healthy.Load(), a.failing.Load(), a.http2.Load()} }
 
 // tally is the sum of what has arrived so far. Durations are in milliseconds.
 type tally struct {

@@ -1,25 +1,14 @@
 package main
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// TestTheIsolationTableInShort runs the real thing for seconds. It asks nothing
-// of times: CI machines have none to spare.
 func TestTheIsolationTableInShort(t *testing.T) {
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	bin := t.TempDir()
-	if err := build(t.Context(), bin); err != nil {
-		t.Fatal(err)
-	}
+	bin := built(t)
 	c := isolationCommand{
 		Warm: time.Second, Measure: 2 * time.Second, Grace: 10 * time.Second, Rounds: 1, Rate: 1000, Sync: "2m", Only: []string{"quiet", "1+1"}, Plain: true,
 	}

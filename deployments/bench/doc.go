@@ -13,6 +13,9 @@
 //	go run ./deployments/bench isolation               the isolation table, about 40 minutes
 //	go run ./deployments/bench isolation --warm 2s --measure 3s --rounds 1 --only quiet,1+1
 //	go run ./deployments/bench memory                  10,000 lanes, 1,000,000 waiting events
+//	go run ./deployments/bench path                    the whole way, beside the least that delivers at all; --tls for HTTPS
+//	go run ./deployments/bench hosts                   10,000 hosts, one event each in turn
+//	go run ./deployments/bench startup                 ready with an empty store, and with 1,000,000 endpoints
 //	go run ./deployments/bench replay                  1,000,000 stored events sent again, and live ones beside that
 //	go run ./deployments/bench parking                 events parked, and delivered when their endpoints recover, against live ones
 //	go run ./deployments/bench endpoints               one endpoint configured, and a million
@@ -32,9 +35,10 @@
 //	event.go      what an event carries, so that the receiver can time it
 //	publisher.go  plain.go  receiver.go   the processes
 //	rig.go        one NATS, one receiver, one consumer, started and ended
-//	isolation.go  backlog.go  memory.go  replay.go   what is run
+//	isolation.go  backlog.go  memory.go  path.go  hosts.go  startup.go  loads.go  replay.go   what is run
 //	parking.go  endpoints.go  history.go             likewise
 //	turn.go       one backlog that the service delivers, for those
-//	verdict.go    what is asked of the numbers
+//	certificates.go                      the authority that receivers speaking HTTPS are checked against
+//	verdict.go  asked.go                 what is asked of the numbers
 //	table.go      how they are written down
 package main

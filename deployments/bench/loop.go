@@ -24,6 +24,8 @@ type loopCommand struct {
 	NATS    string `required:""`
 	URLs    string `required:"" name:"urls" type:"path" help:"Each survey's URL."`
 	Workers int    `default:"256"`
+	CA      string `name:"ca" type:"path" help:"Certificate authority of the receivers; the system's if not given."`
+	HTTP2   bool   `name:"http2" help:"Speak HTTP/2 where it is offered."`
 }
 
 // loop is one of them.
@@ -63,8 +65,12 @@ func (c *loopCommand) prepare() (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
+	trust, err := trusting(c.CA)
+	if err != nil {
+		return nil, err
+	}
 	l := &loop{secret: secret, urls: map[string]*url.URL{}, transport: &http.Transport{
-		MaxIdleConnsPerHost: c.Workers, IdleConnTimeout: time.Minute, DisableCompression: true,
+		MaxIdleConnsPerHost: c.Workers, IdleConnTimeout: time.Minute, DisableCompression: true, TLSClientConfig: trust, ForceAttemptHTTP2: c.HTTP2,
 	}}
 	for survey, text := range urls {
 		if l.urls[survey], err = url.Parse(text); err != nil {

@@ -17,6 +17,8 @@ type commands struct {
 	Isolation isolationCommand `cmd:"" help:"What failing endpoints cost the healthy ones."`
 	Path      pathCommand      `cmd:"" help:"How fast events are delivered, beside the least that delivers at all and beside Watermill."`
 	Memory    memoryCommand    `cmd:"" help:"What a million waiting events cost, and how soon a restart goes on with them."`
+	Hosts     hostsCommand     `cmd:"" help:"How fast very many hosts get one event each in turn, and what that costs."`
+	Startup   startupCommand   `cmd:"" help:"How soon the service is ready, with nothing and with a million endpoints."`
 	Replay    replayCommand    `cmd:"" help:"How fast stored events are replayed, and what that costs live ones."`
 	Parking   parkingCommand   `cmd:"" help:"How fast events are parked when every endpoint fails, and delivered when they recover."`
 	Endpoints endpointsCommand `cmd:"" help:"How fast events are delivered with one endpoint configured, and with a million."`

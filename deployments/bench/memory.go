@@ -24,6 +24,8 @@ type memoryCommand struct {
 	Lanes    int           `default:"10000" help:"Endpoints, all of them dead, each with a lane."`
 	Events   int           `default:"1000000" help:"Events waiting, spread over the lanes."`
 	Settle   time.Duration `default:"60s" help:"How long the service is left alone before its memory is read."`
+	Watch    time.Duration `default:"30s" help:"How long behind a restart a burst is looked for."`
+	Kill     bool          `default:"true" negatable:"" help:"Restart by kill -9 too, whose leases take 15 s to expire."`
 	Sync     string        `default:"2m" enum:"2m,always" help:"sync_interval of NATS: 2m is its default, always syncs every write."`
 	Markdown string        `placeholder:"FILE" help:"Write the results as Markdown."`
 	JSON     string        `placeholder:"FILE" help:"Write the raw numbers."`
@@ -51,7 +53,7 @@ type restart struct {
 	Resumed float64 // from when the leases could be had and the process was there until every shard had delivered
 	Drained float64 // and until everything that waited for the mended endpoints was delivered
 	Missing int     // shards that had not within minutes; those above are of the others
-	Most    uint32  // requests to dead endpoints in one second, until half a minute behind it
+	Most    uint32  // requests to dead endpoints in one second, until a while behind it
 	Memory  footprint
 }
 
@@ -68,25 +70,31 @@ type memoryReport struct {
 
 // Run fills the lanes, restarts the service in two ways, and prints what came of
 // it.
-func (c *memoryCommand) Run(ctx context.Context) (err error) {
+func (c *memoryCommand) Run(ctx context.Context) error {
 	bin, err := programs(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	s := scenario{Name: "memory", Surveys: c.Lanes, Failing: c.Lanes, OneHost: true}
-	g, err := openRig(ctx, setup{bin, c.Sync, c.Keep}, s)
+	r, err := c.measure(ctx, bin)
 	if err != nil {
 		return err
 	}
+	fmt.Print(r.text())
+	return errors.Join(writeFile(c.Markdown, func() ([]byte, error) { return []byte(r.text()), nil }),
+		writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(r, "", "  ") }), r.verdict())
+}
+
+func (c *memoryCommand) measure(ctx context.Context, bin string) (r memoryReport, err error) {
+	s := scenario{Name: "memory", Surveys: c.Lanes, Failing: c.Lanes, OneHost: true}
+	g, err := openRig(ctx, setup{bin, c.Sync, c.Keep}, s)
+	if err != nil {
+		return r, err
+	}
 	defer func() { err = errors.Join(err, g.close()) }()
 	m := memoryRun{c: c, g: g, report: memoryReport{Lanes: c.Lanes, Events: c.Events, GOGC: os.Getenv("GOGC")}}
-	if err := m.run(ctx); err != nil {
-		return err
-	}
-	fmt.Print(m.report.text())
-	return errors.Join(writeFile(c.Markdown, func() ([]byte, error) { return []byte(m.report.text()), nil }),
-		writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(m.report, "", "  ") }), m.report.verdict())
+	err = m.run(ctx)
+	return m.report, err
 }
 
 // memoryRun is one run on its rig.
@@ -106,7 +114,11 @@ func (m *memoryRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer m.board.Close()
-	for _, step := range []func(context.Context) error{m.startService, m.idle, m.fill, m.full, m.terminated, m.crashed} {
+	steps := []func(context.Context) error{m.startService, m.idle, m.fill, m.full, m.terminated}
+	if m.c.Kill {
+		steps = append(steps, m.crashed)
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}

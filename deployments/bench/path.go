@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -27,6 +28,7 @@ type pathCommand struct {
 	Grace    time.Duration `default:"10s" help:"What is still missing so long after the last event is missing."`
 	Workers  int           `default:"256" help:"Attempts that those beside the service make at once."`
 	Sync     string        `default:"2m" enum:"2m,always" help:"sync_interval of NATS: 2m is its default, always syncs every write."`
+	TLS      string        `name:"tls" default:"off" enum:"off,http1,http2" help:"What the receivers speak: plain HTTP, or HTTPS with HTTP/1.1 or HTTP/2, with a certificate authority of the run's own."`
 	Only     []string      `placeholder:"NAME,..." help:"Only these consumers."`
 	Markdown string        `placeholder:"FILE" help:"Write the table as Markdown."`
 	JSON     string        `placeholder:"FILE" help:"Write the raw numbers."`
@@ -48,7 +50,11 @@ func contenders() []contender {
 	}
 	return []contender{
 		{limitName, func(_ context.Context, g *rig, c *pathCommand) error {
-			return g.startOther("loop", g.program("bench"), "loop", "--nats", g.url, "--urls", g.path("urls.json"), "--workers", fmt.Sprint(c.Workers))
+			args := []string{"loop", "--nats", g.url, "--urls", g.path("urls.json"), "--workers", fmt.Sprint(c.Workers)}
+			if g.s.encrypted() {
+				args = append(args, "--ca", g.path(caFile), fmt.Sprintf("--http2=%v", g.s.TLS == http2))
+			}
+			return g.startOther("loop", g.program("bench"), args...)
 		}},
 		{"service", service()},
 		{"service without delivery log", service("--no-delivery-log")},
@@ -72,7 +78,11 @@ func (g *rig) startOther(name, program string, args ...string) (err error) {
 	if err := os.WriteFile(g.path("urls.json"), b, 0o600); err != nil {
 		return err
 	}
-	g.consumer, err = process.Start(g.dir, name, program, nil, args...)
+	var env []string
+	if g.s.encrypted() {
+		env = []string{"SSL_CERT_FILE=" + g.path(caFile)} // for those that trust what the system trusts
+	}
+	g.consumer, err = process.Start(g.dir, name, program, env, args...)
 	return err
 }
 
@@ -103,16 +113,69 @@ func (c *pathCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := pathTable(all)
-	fmt.Printf("%s\n%s\n", c.head(), t.Render())
+	t, asked := pathTable(all), c.asked(all)
+	fmt.Printf("%s\n%s\n%s", c.head(), t.Render(), verdicts(asked))
 	return errors.Join(
-		writeFile(c.Markdown, func() ([]byte, error) { return []byte(c.head() + "\n\n" + t.RenderMarkdown() + "\n"), nil }),
-		writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }))
+		writeFile(c.Markdown, func() ([]byte, error) {
+			return []byte(c.head() + "\n\n" + t.RenderMarkdown() + "\n\n" + verdicts(asked)), nil
+		}),
+		writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }), unmet(asked))
+}
+
+// asked is what is asked of those that have had a turn.
+func (c *pathCommand) asked(all []pathFigures) (list []asked) {
+	figure := func(consumer string, value func(pathFigures) float64) (float64, bool) {
+		var values []float64
+		for _, f := range all {
+			if f.Consumer == consumer && f.RateRatio > 0 {
+				values = append(values, value(f))
+			}
+		}
+		return middle(values), len(values) > 0
+	}
+	rate := func(f pathFigures) float64 { return f.RateRatio }
+	service, there := figure("service", rate)
+	if !there {
+		return nil
+	}
+	list = append(list, atLeast("the service's events/s, of the loop's", service, 0.85))
+	missing := 0.0
+	for _, f := range all {
+		if strings.HasPrefix(f.Consumer, "service") {
+			missing += float64(f.Missing)
+		}
+	}
+	list = append(list, atMost("events missing", missing, 0))
+	if c.TLS != plainHTTP {
+		return list
+	}
+	cpu, _ := figure("service", func(f pathFigures) float64 { return f.CPURatio })
+	p99, _ := figure("service", func(f pathFigures) float64 { return f.LatencyRatio })
+	list = append(list, atMost("its CPU an event, of the loop's", cpu, 1.2), atMost("its p99, of the loop's", p99, 1.5))
+	if ratio, there := figure("service without delivery log", rate); there {
+		list = append(list, atLeast("events/s without the delivery log, of the loop's", ratio, 0.95))
+	}
+	if ratio, there := figure("watermill", rate); there {
+		list = append(list, atLeast("the service's events/s, of Watermill's", service/ratio, 1.5))
+	}
+	return list
 }
 
 func (c *pathCommand) head() string {
-	return fmt.Sprintf("%s/%s, %d CPUs, %s; everything on this one machine, plain HTTP. NATS sync_interval %s, file store, R1. %d events of about 1 KB over %d surveys as fast as it goes, then %d/s for %s; medians of %d rounds.",
-		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), c.Sync, c.Events, c.Surveys, c.Rate, c.Measure, c.Rounds)
+	return fmt.Sprintf("%s/%s, %d CPUs, %s; everything on this one machine, %s. NATS sync_interval %s, file store, R1. %d events of about 1 KB over %d surveys as fast as it goes, then %d/s for %s; medians of %d rounds.",
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), spoken(c.TLS), c.Sync, c.Events, c.Surveys, c.Rate, c.Measure, c.Rounds)
+}
+
+// spoken is what the receivers speak, in words.
+func spoken(tls string) string {
+	switch tls {
+	case http1:
+		return "HTTPS over HTTP/1.1"
+	case http2:
+		return "HTTPS over HTTP/2"
+	default:
+		return "plain HTTP"
+	}
 }
 
 // turns lets each have its turn in each round.
@@ -124,8 +187,8 @@ func (c *pathCommand) turns(ctx context.Context, bin string) (all []pathFigures,
 			}
 			f := pathFigures{Consumer: who.name, Round: round}
 			for _, s := range []scenario{
-				{Name: "backlog", Surveys: c.Surveys, Backlog: true, Events: c.Events},
-				{Name: "paced", Surveys: c.Surveys, Rate: c.Rate, Warm: c.Warm, Measure: c.Measure},
+				{Name: "backlog", Surveys: c.Surveys, TLS: c.TLS, Backlog: true, Events: c.Events},
+				{Name: "paced", Surveys: c.Surveys, TLS: c.TLS, Rate: c.Rate, Warm: c.Warm, Measure: c.Measure},
 			} {
 				if err := c.turn(ctx, bin, who, s, &f); err != nil {
 					return all, fmt.Errorf("%s, %s: %w", who.name, s.Name, err)
@@ -178,6 +241,9 @@ func (c *pathCommand) backlog(ctx context.Context, who contender, r *run, f *pat
 	if err != nil {
 		return err
 	}
+	if err := r.spoke(ctx); err != nil {
+		return err
+	}
 	each := func(u, v process.Usage) float64 {
 		return float64((v.CPU - u.CPU).Microseconds()) / float64(r.o.Publication.Healthy)
 	}
@@ -186,6 +252,15 @@ func (c *pathCommand) backlog(ctx context.Context, who contender, r *run, f *pat
 	f.Missing += r.o.Publication.Healthy - r.o.Arrivals.Healthy
 	f.Duplicates += r.o.Arrivals.Duplicates
 	return nil
+}
+
+// spoke is an error when something else was spoken than is measured.
+func (r *run) spoke(ctx context.Context) error {
+	n, err := r.g.count(ctx)
+	if want := r.g.s.TLS == http2; err == nil && want != (n.HTTP2 > 0) {
+		err = fmt.Errorf("%d requests of %d came over HTTP/2, while %s is measured", n.HTTP2, n.Healthy, spoken(r.g.s.TLS))
+	}
+	return err
 }
 
 // all is what the consumer, NATS and the receiver have used; nothing for a consumer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,7 +16,8 @@ import (
 
 // receiverCommand is every survey owner's server: one listener a host.
 type receiverCommand struct {
-	Scenario string `required:"" type:"path"`
+	Scenario    string `required:"" type:"path"`
+	Certificate string `type:"path" help:"Certificate and key of the receivers, where they speak HTTPS."`
 }
 
 // addresses is what the receiver prints when it listens.
@@ -43,15 +45,11 @@ func (c *receiverCommand) Run(ctx context.Context) error {
 	control.HandleFunc("GET /arrivals", func(w http.ResponseWriter, _ *http.Request) { tell(w, r.counts.sum(time.Now())) })
 	control.HandleFunc("POST /mend/{survey}", r.mend)
 	var a addresses
-	if a.Control, err = serve(ctx, control); err != nil {
+	if a.Control, err = serve(ctx, "127.0.0.1", &http.Server{Handler: control}); err != nil {
 		return err
 	}
-	for range s.hosts() {
-		host, err := serve(ctx, r)
-		if err != nil {
-			return err
-		}
-		a.Hosts = append(a.Hosts, host)
+	if a.Hosts, err = c.hosts(ctx, r); err != nil {
+		return err
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(a); err != nil {
 		return err
@@ -60,14 +58,65 @@ func (c *receiverCommand) Run(ctx context.Context) error {
 	return nil
 }
 
+// hosts opens the scenario's hosts and says where they are: a port each, or an
+// address each on one port.
+func (c *receiverCommand) hosts(ctx context.Context, r *receiver) ([]string, error) {
+	if r.s.OwnHosts {
+		return c.addresses(ctx, r)
+	}
+	var all []string
+	for range r.s.hosts() {
+		host, err := c.host(ctx, "127.0.0.1", r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, host)
+	}
+	return all, nil
+}
+
+// addresses makes as many hosts of one listener: all of 127.0.0.0/8 is this machine.
+func (c *receiverCommand) addresses(ctx context.Context, r *receiver) ([]string, error) {
+	at, err := c.host(ctx, "0.0.0.0", r)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]string, r.s.hosts())
+	for i := range all {
+		all[i] = fmt.Sprintf("127.%d.%d.%d:%s", 1+i/40_000, i/200%200, 1+i%200, port)
+	}
+	return all, nil
+}
+
+// host opens one host.
+func (c *receiverCommand) host(ctx context.Context, address string, r *receiver) (string, error) {
+	srv := &http.Server{Handler: r}
+	if c.Certificate != "" {
+		if err := encrypt(srv, r.s, c.Certificate); err != nil {
+			return "", err
+		}
+	}
+	return serve(ctx, address, srv)
+}
+
 // serve listens on a port of its own; the end of the process ends it.
-func serve(ctx context.Context, h http.Handler) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+func serve(ctx context.Context, address string, srv *http.Server) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", address+":0")
 	if err != nil {
 		return "", err
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx }}
-	go func() { _ = srv.Serve(l) }()
+	srv.ReadHeaderTimeout, srv.BaseContext = time.Minute, func(net.Listener) context.Context { return ctx }
+	go func() {
+		if srv.TLSConfig != nil {
+			_ = srv.ServeTLS(l, "", "")
+			return
+		}
+		_ = srv.Serve(l)
+	}()
 	return l.Addr().String(), nil
 }
 
@@ -82,6 +131,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil || s >= r.s.Surveys {
 		http.NotFound(w, req)
 		return
+	}
+	if req.ProtoMajor == 2 {
+		r.counts.http2.Add(1)
 	}
 	k := r.s.kind(s)
 	if r.mended[s].Load() {

@@ -1,19 +1,12 @@
 package main
 
 import (
-	"net/http"
 	"testing"
 	"time"
 )
 
-// TestTheReplayBenchmarkInShort runs the real thing for seconds. It asks nothing of
-// times: CI machines have none to spare.
 func TestTheReplayBenchmarkInShort(t *testing.T) {
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	bin := t.TempDir()
-	if err := build(t.Context(), bin); err != nil {
-		t.Fatal(err)
-	}
+	bin := built(t)
 	c := replayCommand{Events: 20_000, Surveys: 100, Warm: 2 * time.Second, Measure: 2 * time.Second, Rate: 1000, Replayed: 500, Rounds: 1, Sync: "2m"}
 	r, err := c.report(t.Context(), bin)
 	if err != nil {

@@ -109,7 +109,7 @@ func holder(ctx context.Context, kv jetstream.KeyValue) string {
 const resumeWithin = 3 * time.Minute
 
 // watch waits until the mended endpoints have everything that waited for them,
-// and half a minute for a burst.
+// and then a while for a burst.
 func (m *memoryRun) watch(ctx context.Context, mended []int, freed time.Time, r *restart) error {
 	want := m.c.Events / m.c.Lanes
 	var t tally
@@ -134,7 +134,7 @@ func (m *memoryRun) watch(ctx context.Context, mended []int, freed time.Time, r 
 		r.Resumed = max(r.Resumed, got.First.Sub(freed).Seconds())
 		r.Drained = max(r.Drained, got.Last.Sub(freed).Seconds())
 	}
-	if err := process.Sleep(ctx, 30*time.Second); err != nil {
+	if err := process.Sleep(ctx, m.c.Watch); err != nil {
 		return err
 	}
 	t, err := m.g.arrivals(ctx)

@@ -120,7 +120,14 @@ func (g *rig) startReceiver(ctx context.Context) (err error) {
 	if err := g.s.write(g.path("scenario.json")); err != nil {
 		return err
 	}
-	if g.receiver, err = process.Start(g.dir, "receiver", g.program("bench"), nil, "receiver", "--scenario", g.path("scenario.json")); err != nil {
+	args := []string{"receiver", "--scenario", g.path("scenario.json")}
+	if g.s.encrypted() {
+		if err := g.certify(); err != nil {
+			return err
+		}
+		args = append(args, "--certificate", g.path(receiverFile))
+	}
+	if g.receiver, err = process.Start(g.dir, "receiver", g.program("bench"), nil, args...); err != nil {
 		return err
 	}
 	line, err := g.receiver.Line(ctx)
@@ -211,7 +218,11 @@ func (g *rig) endpoint(i int) (config.Endpoint, error) {
 
 // url is where a survey's events go.
 func (s scenario) url(hosts []string, i int) string {
-	return "http://" + hosts[s.host(i)] + "/" + string(survey(i))
+	scheme := "http://"
+	if s.encrypted() {
+		scheme = "https://"
+	}
+	return scheme + hosts[s.host(i)] + "/" + string(survey(i))
 }
 
 // inParallel does n things, some at a time, and returns the first error of each
@@ -238,6 +249,9 @@ func (g *rig) startService(ctx context.Context, more ...string) error {
 		return err
 	}
 	g.admin = fmt.Sprintf("127.0.0.1:%d", port)
+	if g.s.encrypted() {
+		more = append(more, "--ca-bundle", g.path(caFile))
+	}
 	if g.consumer, err = process.Start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{
 		"run", "--nats-url", g.url,
 		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin,

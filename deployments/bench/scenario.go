@@ -27,14 +27,17 @@ const healthyHosts = 100
 // surveys hang, the next Failing answer 500, the others are healthy. The runner
 // hands it to its processes as a file.
 type scenario struct {
-	Name    string
-	Surveys int
-	Hanging int
-	Failing int
-	OneHost bool    // those that hang or fail are all on one host; otherwise each failing one is on its own
-	Loud    int     // the last survey gets so many times as much as each other; 0 means as much
-	Limit   float64 // the healthy p99 may be so many times the quiet one
-	Backlog bool    // not paced: everything is there before the consumer starts
+	Name     string
+	Surveys  int
+	Hanging  int
+	Failing  int
+	OneHost  bool    // those that hang or fail are all on one host; otherwise each failing one is on its own
+	Loud     int     // the last survey gets so many times as much as each other; 0 means as much
+	Limit    float64 // the healthy p99 may be so many times the quiet one
+	OwnHosts bool    // every survey is on an address of its own
+	InTurn   bool    // one survey after the other gets an event; otherwise at random
+	TLS      string  // what the receivers speak: http1 or http2; else plain HTTP
+	Backlog  bool    // not paced: everything is there before the consumer starts
 
 	// Chosen on the command line.
 	Rate    int           // events a second
@@ -96,7 +99,10 @@ func (s scenario) kind(survey int) kind {
 
 // hosts is how many the receiver opens; host says on which of them a survey is.
 func (s scenario) hosts() int {
-	if s.OneHost {
+	switch {
+	case s.OwnHosts:
+		return s.Surveys
+	case s.OneHost:
 		return healthyHosts + 1
 	}
 	return healthyHosts + s.Hanging + s.Failing
@@ -104,6 +110,8 @@ func (s scenario) hosts() int {
 
 func (s scenario) host(survey int) int {
 	switch {
+	case s.OwnHosts:
+		return survey
 	case s.kind(survey) == healthy:
 		return survey % healthyHosts
 	case s.OneHost:
@@ -113,9 +121,13 @@ func (s scenario) host(survey int) int {
 	}
 }
 
-// order yields the survey of each event in turn: at random, because real events
-// do not come in turn, and the same for every run.
+// order yields the survey of each event: at random, because real events do not come
+// in turn unless that is what is asked for, and the same for every run.
 func (s scenario) order() func() int {
+	if s.InTurn {
+		n := -1
+		return func() int { n++; return n % s.Surveys }
+	}
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // it is to be the same each time
 	extra := max(s.Loud-1, 0)
 	return func() int { return min(r.IntN(s.Surveys+extra), s.Surveys-1) }

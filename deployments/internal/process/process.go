@@ -194,6 +194,32 @@ func memory(status string) (rss, hwm int64, err error) {
 	return rss, hwm, nil
 }
 
+// Descriptors is how many files and sockets the process has open.
+func (p *Process) Descriptors() (int, error) {
+	dir, err := os.Open(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "fd"))
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	return len(names), err
+}
+
+// TimeWait is how many sockets of this machine keep their port for a while after
+// they were closed.
+func TimeWait() (int, error) {
+	b, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return 0, err
+	}
+	_, behind, found := strings.Cut(string(b), " tw ")
+	count, _, ended := strings.Cut(behind, " ")
+	if !found || !ended {
+		return 0, fmt.Errorf("/proc/net/sockstat reads %q", b)
+	}
+	return strconv.Atoi(count)
+}
+
 // FreePort finds a port that nothing listens on now.
 func FreePort(ctx context.Context) (int, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
