@@ -129,7 +129,7 @@ func (c *parkingCommand) failing(ctx context.Context, o setup, r *parkingRound) 
 // knownToFail writes down of every failing endpoint that it fails, and is not probed
 // for an hour: nothing is sent to it meanwhile.
 func (g *rig) knownToFail(ctx context.Context) error {
-	board, err := health.Open(ctx, g.js, layout.Layout{}.Names, zerolog.Nop())
+	board, err := health.Open(ctx, g.js, layout.Layout{}.Names, zerolog.Nop(), nil)
 	if err != nil {
 		return err
 	}
