@@ -178,6 +178,19 @@ func TestPackedValuesComeBackWhole(t *testing.T) {
 	})
 }
 
+func TestBase64ThatIsWrittenInAnotherWayIsPackedAsItIs(t *testing.T) {
+	for name, sealed := range map[string]string{
+		"bits that say nothing": "QR==", "no padding": "QQ", "line breaks": "QQ\n==", "cut off": "QUFB" + "Q", "empty": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, value := newPacker(nil), []byte(`{"sealed":"`+sealed+`"}`)
+			if got := p.unpack(p.pack(&scratch{}, value)); !bytes.Equal(got, value) {
+				t.Errorf("%q came back as %q", value, got)
+			}
+		})
+	}
+}
+
 func TestAnyNumberOfSealedSecretsIsPacked(t *testing.T) {
 	p, one := newPacker(nil), `{"sealed":"`+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 98))+`"}`
 	for _, n := range []int{0, 1, 2, 255, 256, 1000} {
