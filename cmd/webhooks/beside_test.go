@@ -36,10 +36,10 @@ const (
 	besideMost   = 2 * time.Second // one event, whatever else the machine does: an attempt may last for 5
 	besideMemory = 64 << 20
 
-	besidePace   = 3 * time.Millisecond // from one healthy event to the next
-	quietEvents  = 15                   // in a window
+	besidePace   = slowed * 3 * time.Millisecond // from one healthy event to the next
+	quietEvents  = 15                            // in a window
 	besideEvents = 30
-	besideAll    = 1900
+	besideAll    = 1900 / slowed
 
 	// One machine is never quiet. What does not hold in one window must hold in the next ones, for a bound that is really
 	// broken is so in every one.
