@@ -31,8 +31,8 @@ import (
 // What the hostile answers would have the process hold is without end: the ones that are in hand at a time may have it
 // hold so much more than it did.
 const (
-	besideMedian = 10 * time.Millisecond // more than without
-	besideP99    = 50 * time.Millisecond
+	besideMedian = slowed * 10 * time.Millisecond // more than without
+	besideP99    = slowed * 50 * time.Millisecond
 	besideMost   = 2 * time.Second // one event, whatever else the machine does: an attempt may last for 5
 	besideMemory = 64 << 20
 
