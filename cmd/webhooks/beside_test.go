@@ -31,15 +31,15 @@ import (
 // What the hostile answers would have the process hold is without end: the ones that are in hand at a time may have it
 // hold so much more than it did.
 const (
-	besideMedian = 10 * time.Millisecond // more than without
-	besideP99    = 50 * time.Millisecond
+	besideMedian = slowed * 10 * time.Millisecond // more than without
+	besideP99    = slowed * 50 * time.Millisecond
 	besideMost   = 2 * time.Second // one event, whatever else the machine does: an attempt may last for 5
 	besideMemory = 64 << 20
 
-	besidePace   = 3 * time.Millisecond // from one healthy event to the next
-	quietEvents  = 15                   // in a window
+	besidePace   = slowed * 3 * time.Millisecond // from one healthy event to the next
+	quietEvents  = 15                            // in a window
 	besideEvents = 30
-	besideAll    = 1900
+	besideAll    = 1900 / slowed
 
 	// One machine is never quiet. What does not hold in one window must hold in the next ones, for a bound that is really
 	// broken is so in every one.

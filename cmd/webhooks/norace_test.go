@@ -1,0 +1,5 @@
+//go:build !race
+
+package main
+
+const slowed = 1 // see race_test.go
