@@ -40,7 +40,7 @@ func TestEveryStepBrokenTwice(t *testing.T) {
 }
 
 // losses are what a step may lose. For the race detector both are the same code: a
-// connection that ends; it sees one of them, and task test:lives runs both.
+// connection that ends; it sees one of them, and task test:stories runs both.
 func losses() map[string]bustest.Part {
 	if raced {
 		return map[string]bustest.Part{"answer lost": bustest.TheAnswer}
@@ -53,7 +53,7 @@ type step struct {
 	pattern string // in what is sent to the server
 	pass    int    // so many such requests go through first
 	early   bool   // it is part of the start
-	raced   bool   // under the race detector too, which makes half a minute of each: test:lives goes through all
+	raced   bool   // under the race detector too, which makes half a minute of each: test:stories goes through all
 }
 
 func brokenAt(t *testing.T, s step, lose bustest.Part) {

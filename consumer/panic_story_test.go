@@ -175,7 +175,7 @@ func survivedAt(t *testing.T, reg *prometheus.Registry, place panics.Place) (n f
 // of every story.
 func TestAPanicAnywhereCostsNoEventAndNoProcess(t *testing.T) {
 	if raced {
-		t.Skip("two minutes under the race detector, which sees the same code in the other stories; task test:lives runs it")
+		t.Skip("two minutes under the race detector, which sees the same code in the other stories; task test:stories runs it")
 	}
 	const broken, works = "broken", "works"
 	once := func(w *world) { w.endpoint(broken).answers(500, 200) }
