@@ -120,8 +120,9 @@ func (c *Consumer) tryNow(ctx, work context.Context, target *delivery.Target, li
 	tries := 0
 	a := ride(ctx, func(n int) (delivery.Attempt, bool) {
 		if n > 1 { // seconds later: the owner may have mended the URL or changed the secret
-			if now, l, err := c.endpoints.Target(work, e.Survey); err == nil {
-				target, limits = now, l
+			var err error
+			if target, limits, err = c.endpoints.Target(work, e.Survey); err != nil {
+				return got.attempt, false // removed or unusable by now: its lane knows what becomes of such events
 			}
 		}
 		// The server counts deliveries, not tries: a crash may make a number repeat.

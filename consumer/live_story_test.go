@@ -357,3 +357,24 @@ func TestAURLMendedBetweenTriesIsUsedByTheNextOne(t *testing.T) {
 		w.internet.move("mended", "s1") // where the invariants look
 	})
 }
+
+// A try is for the endpoint as it is: one that was switched off in between is not called again.
+func TestAnEndpointSwitchedOffBetweenTriesIsLeftAlone(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("s1").follows(answer{status: 503}, answer{status: 204})
+		w.start()
+		id := w.publish("s1")
+		w.advance(0)
+		w.wantRequests("s1", 1)
+		e := w.stored("s1")
+		e.Enabled = false
+		w.put(e)
+		w.advance(time.Minute)
+		w.wantRequests("s1", 1)
+		e = w.stored("s1")
+		e.Enabled = true
+		w.put(e)
+		w.advance(time.Minute)
+		w.wantDelivered(id, 1)
+	})
+}

@@ -121,6 +121,13 @@ func TestAHostThatChangesItsProtocol(t *testing.T) {
 			server, _ = serve(at, want == "HTTP/2.0")
 		}
 		client.hangUp()
+		// A connection whose last stream is still being tidied up is no idle one yet, and stays until its end is noticed.
+		for range 100 {
+			if send(t, client, target).Verdict == Delivered {
+				break
+			}
+			client.hangUp()
+		}
 		for range 3 {
 			wantEnd(t, send(t, client, target), Delivered, Reason2xx)
 			if got := proto.Load(); got != want {

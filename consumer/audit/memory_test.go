@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -35,23 +36,31 @@ func TestAnAuditHoldsTwoBytesForEachEvent(t *testing.T) {
 		names := layout.Layout{}.Names
 		provisioned(t, js)
 		fill(t, js, names, count)
-		a := &auditor{js: js, names: names, progress: func(string, int64, int64) {}}
-		r, err := a.run(t.Context(), Options{})
-		if err != nil {
-			t.Fatal(err)
+		held := int64(math.MaxInt64)
+		for range 3 { // what the server keeps for later comes and goes between two looks
+			held = min(held, heldByAnAudit(t, js, names, count))
 		}
-		if r.Counts[Delivered] != count/2 || r.Counts[Unproven] != count/2 || len(r.Runs[Unproven]) != maxRuns {
-			t.Errorf("the audit counts %v, in %d runs", r.Counts, len(r.Runs[Unproven]))
-		}
-		held := inUse()
-		runtime.KeepAlive(a)
-		runtime.KeepAlive(r)
-		held -= inUse() // from here on nobody needs either
 		// The rest are a thousand runs and a hundred stretches, whatever the range.
 		if most := int64(2*count + 64<<10); held > most {
 			t.Errorf("an audit of %d events holds %d bytes, want %d at most", count, held, most)
 		}
 	})
+}
+
+func heldByAnAudit(t *testing.T, js jetstream.JetStream, names events.Names, count int) int64 {
+	t.Helper()
+	a := &auditor{js: js, names: names, progress: func(string, int64, int64) {}}
+	r, err := a.run(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if half := int64(count / 2); int64(r.Counts[Delivered]) != half || int64(r.Counts[Unproven]) != half || len(r.Runs[Unproven]) != maxRuns { //nolint:gosec // far from what an int64 holds
+		t.Errorf("the audit counts %v, in %d runs", r.Counts, len(r.Runs[Unproven]))
+	}
+	held := inUse()
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(r)
+	return held - inUse() // here nobody needs either any more
 }
 
 func provisioned(t *testing.T, js jetstream.JetStream) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -323,14 +322,7 @@ func pathTable(all []pathFigures) table.Writer {
 		if len(mine) == 0 {
 			continue
 		}
-		of := func(value func(f pathFigures) float64) string {
-			values := make([]float64, len(mine))
-			for i, f := range mine {
-				values[i] = value(f)
-			}
-			slices.SortFunc(values, cmp.Compare)
-			return decimals(values[len(values)/2])
-		}
+		of := func(value func(f pathFigures) float64) string { return decimals(median(mine, value)) }
 		missing, duplicates := 0, 0
 		for _, f := range mine {
 			missing, duplicates = missing+f.Missing, duplicates+f.Duplicates

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -244,15 +243,7 @@ func (g *rig) replayEnded(ctx context.Context, id string) (r replay.Record, err 
 
 // ratio is the live p99 beside a replay, in quiet ones: the median.
 func (r replayReport) ratio() float64 {
-	if len(r.Beside) == 0 {
-		return 0
-	}
-	var all []float64
-	for _, b := range r.Beside {
-		all = append(all, b.With.P99/b.Quiet.P99)
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	return median(r.Beside, func(b besideRound) float64 { return b.With.P99 / b.Quiet.P99 })
 }
 
 // text is the result for people.

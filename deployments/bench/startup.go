@@ -154,15 +154,6 @@ func (r startupReport) asked() []asked {
 	return all
 }
 
-// middle is a median; 0 of nothing.
-func middle(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
-}
-
 // text is the result for people.
 func (r startupReport) text() string {
 	var b strings.Builder

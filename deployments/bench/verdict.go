@@ -99,8 +99,19 @@ func median[T any](all []T, f func(one T) float64) float64 {
 	for _, one := range all {
 		values = append(values, f(one))
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return middle(values)
+}
+
+// middle is the median: of an even number, what lies between the middle two. Of none it is 0.
+func middle(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted, half := slices.Sorted(slices.Values(values)), len(values)/2
+	if len(values)%2 == 0 {
+		return (sorted[half-1] + sorted[half]) / 2
+	}
+	return sorted[half]
 }
 
 // judge says what was asked of the service and is not so.

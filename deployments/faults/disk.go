@@ -63,12 +63,14 @@ func (s *suite) fillNodesDisk(ctx context.Context) error {
 }
 
 // fillDisk fills the disk under a single machine. Nothing is accepted any more, and
-// nothing is delivered, until an operator has made room and started it again.
+// nothing is delivered, until an operator has made room and started it again. It is
+// killed for that: a server that could not write may take longer to end by itself
+// than anybody waits.
 func (s *suite) fillDisk(ctx context.Context) error {
 	if err := s.full(ctx); err != nil {
 		return err
 	}
-	return s.rollReplicas(ctx)
+	return killReplicas(1)(s, ctx)
 }
 
 // full fills the small disk for a while.
