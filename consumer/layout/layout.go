@@ -53,11 +53,12 @@ func (l Layout) Wait() time.Duration { return orDuration(l.AckWait, defaultAckWa
 
 func (l Layout) replicas() int { return max(l.Replicas, 1) }
 
+// share is of one copy: NATS counts each against the account's limit.
 func (l Layout) share(percent int64) int64 {
 	if l.StoreBytes <= 0 {
 		return -1
 	}
-	return l.StoreBytes / 100 * percent
+	return l.StoreBytes / 100 * percent / int64(l.replicas())
 }
 
 func orDuration(d, fallback time.Duration) time.Duration {

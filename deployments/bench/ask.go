@@ -20,7 +20,12 @@ func readJSON(path string, into any) error {
 
 // metrics reads the service's own counters and gauges, by name with labels.
 func (g *rig) metrics(ctx context.Context) (map[string]float64, error) {
-	b, err := process.Get(ctx, "http://"+g.admin+"/metrics")
+	return metricsAt(ctx, g.admin)
+}
+
+// metricsAt reads those of the service whose admin listener is there.
+func metricsAt(ctx context.Context, admin string) (map[string]float64, error) {
+	b, err := process.Get(ctx, "http://"+admin+"/metrics")
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@
 //	go run ./deployments/bench replay                  1,000,000 stored events sent again, and live ones beside that
 //	go run ./deployments/bench parking                 events parked, and delivered when their endpoints recover, against live ones
 //	go run ./deployments/bench endpoints               one endpoint configured, and a million
+//	go run ./deployments/bench replicas                1, 2 and 4 replicas, endpoints that take 50 ms
 //	go run ./deployments/bench history                 ten thousand events in the stream before, and ten million
 //
 // # What is measured
@@ -36,9 +37,10 @@
 //	publisher.go  plain.go  receiver.go   the processes
 //	rig.go        one NATS, one receiver, one consumer, started and ended
 //	isolation.go  backlog.go  memory.go  path.go  hosts.go  startup.go  loads.go  replay.go   what is run
-//	parking.go  endpoints.go  history.go             likewise
+//	parking.go  endpoints.go  history.go  replicas.go   likewise
 //	turn.go       one backlog that the service delivers, for those
 //	certificates.go                      the authority that receivers speaking HTTPS are checked against
 //	verdict.go  asked.go                 what is asked of the numbers
 //	table.go      how they are written down
+//	sizing.go     what a load needs, computed; the tables of scaling.md are tested against it
 package main

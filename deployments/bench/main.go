@@ -23,6 +23,7 @@ type commands struct {
 	Parking   parkingCommand   `cmd:"" help:"How fast events are parked when every endpoint fails, and delivered when they recover."`
 	Endpoints endpointsCommand `cmd:"" help:"How fast events are delivered with one endpoint configured, and with a million."`
 	History   historyCommand   `cmd:"" help:"How fast events are delivered behind ten thousand stored ones, and behind ten million."`
+	Replicas  replicasCommand  `cmd:"" help:"How events a second grow with the replicas, where each may have so many attempts under way."`
 
 	Publisher publisherCommand `cmd:"" hidden:""`
 	Receiver  receiverCommand  `cmd:"" hidden:""`

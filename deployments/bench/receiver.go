@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
 // receiverCommand is every survey owner's server: one listener a host.
@@ -149,6 +151,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case failing:
 		w.WriteHeader(http.StatusInternalServerError)
 	case healthy:
+		if r.s.Latency > 0 {
+			_ = process.Sleep(req.Context(), r.s.Latency) // or whoever asked has gone
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ type rig struct {
 	nats     *process.Process
 	receiver *process.Process
 	consumer *process.Process // the service or the plain one
+	replicas []replica        // of the service, where it is several processes; consumer is none then
 	at       addresses
 	admin    string          // host:port, of the service
 	keys     *config.Keyring // of the service
@@ -73,6 +74,9 @@ func (g *rig) close() error {
 	var errs []error
 	if g.nc != nil {
 		g.nc.Close()
+	}
+	for _, r := range g.replicas {
+		errs = append(errs, r.Stop())
 	}
 	for _, p := range []*process.Process{g.consumer, g.receiver, g.nats} {
 		if p != nil {
@@ -244,28 +248,43 @@ func inParallel(width, n int, do func(i int) error) error {
 // startService starts the service as people run it, with further flags, and waits
 // until it is ready.
 func (g *rig) startService(ctx context.Context, more ...string) error {
+	r, err := g.startReplica(ctx, "webhooks", more...)
+	g.consumer, g.admin = r.Process, r.admin
+	return err
+}
+
+// replica is one process of the service.
+type replica struct {
+	*process.Process
+	admin string // host:port
+}
+
+// startReplica starts one process of the service under a name of its own, and waits
+// until it is ready. The process is there even with an error, unless it could not be
+// started at all.
+func (g *rig) startReplica(ctx context.Context, name string, more ...string) (r replica, err error) {
 	port, err := process.FreePort(ctx)
 	if err != nil {
-		return err
+		return r, err
 	}
-	g.admin = fmt.Sprintf("127.0.0.1:%d", port)
+	r.admin = fmt.Sprintf("127.0.0.1:%d", port)
 	if g.s.encrypted() {
 		more = append(more, "--ca-bundle", g.path(caFile))
 	}
-	if g.consumer, err = process.Start(g.dir, "webhooks", g.program("webhooks"), nil, append([]string{
+	if r.Process, err = process.Start(g.dir, name, g.program("webhooks"), nil, append([]string{
 		"run", "--nats-url", g.url,
-		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", g.admin,
+		"--allow-insecure-endpoints", "--keyring", g.path("keyring.json"), "--admin-listen", r.admin,
 	}, more...)...); err != nil {
-		return err
+		return r, err
 	}
 	err = process.Until(ctx, time.Minute, func() error {
-		_, err := process.Get(ctx, "http://"+g.admin+"/readyz")
+		_, err := process.Get(ctx, "http://"+r.admin+"/readyz")
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, g.consumer.LastWords())
+		return r, fmt.Errorf("%w: %s", err, r.LastWords())
 	}
-	return nil
+	return r, nil
 }
 
 // publish runs the publisher; warm is called when the warm-up is over.

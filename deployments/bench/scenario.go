@@ -15,7 +15,7 @@ import (
 type kind uint8
 
 const (
-	healthy kind = iota // answers 200 at once
+	healthy kind = iota // answers 200, at once unless the scenario has a latency
 	hanging             // accepts and never answers
 	failing             // answers 500 at once
 )
@@ -38,6 +38,8 @@ type scenario struct {
 	InTurn   bool    // one survey after the other gets an event; otherwise at random
 	TLS      string  // what the receivers speak: http1 or http2; else plain HTTP
 	Backlog  bool    // not paced: everything is there before the consumer starts
+
+	Latency time.Duration // what a healthy endpoint takes to answer; 0: it answers at once
 
 	// Chosen on the command line.
 	Rate    int           // events a second
