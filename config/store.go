@@ -194,16 +194,11 @@ var errUnloaded = errors.New("the endpoint is not in memory")
 // fetch asks the bucket for an endpoint that is past the bound of those in memory.
 // What it comes to is kept for as long as it is in use, like any other.
 func (s *Store) fetch(ctx context.Context, id events.Survey) (*compiled, error) {
-	in, err := s.ask(ctx, id)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
+	c, err := s.confirm(ctx, id)
+	if c != nil {
+		s.table.keep(id, c, &s.keys)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
-	}
-	c := s.compile(id, in)
-	s.table.keep(id, c, &s.keys)
-	return c, nil
+	return c, err
 }
 
 // Unloaded is how many endpoints are past the bound of those in memory.

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ const (
 // pool keeps the HTTP/1.1 connections between attempts.
 type pool struct {
 	most, mostPerHost int
+	seed              maphash.Seed
 	shards            [poolShards]poolShard
 	kept              atomic.Int64
 	change            atomic.Uint64 // counts what made earlier connections unfit
@@ -37,14 +39,16 @@ type poolShard struct {
 }
 
 func newPool(most, mostPerHost int) *pool {
-	p := &pool{most: most, mostPerHost: mostPerHost}
+	p := &pool{most: most, mostPerHost: mostPerHost, seed: maphash.MakeSeed()}
 	for i := range p.shards {
 		p.shards[i].idle = make(map[route][]*connection)
 	}
 	return p
 }
 
-func (p *pool) shard(r route) *poolShard { return &p.shards[r.shard(poolShards)] }
+func (p *pool) shard(r route) *poolShard {
+	return &p.shards[maphash.String(p.seed, r.address)%poolShards]
+}
 
 // take gives the connection used last, for it is the least likely to have been closed by its receiver, or nil.
 func (p *pool) take(r route) *connection {

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"cmp"
-	"hash/fnv"
 	"net"
 	"net/netip"
 	"net/url"
@@ -41,11 +40,4 @@ func resolvable(host string) (string, bool) {
 func (r route) name() string {
 	name, _, _ := net.SplitHostPort(r.address)
 	return name
-}
-
-// shard spreads routes over n places.
-func (r route) shard(n int) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(r.address))
-	return int(h.Sum32() % uint32(n))
 }

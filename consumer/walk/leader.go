@@ -19,10 +19,7 @@ const codeNoMessage = 10037
 // that: on a cluster it stands on a server that may not have heard of the latest
 // messages yet, and says that none are pending.
 func Left(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, from, to uint64) (bool, error) {
-	if len(subjects) == 0 {
-		subjects = []string{">"}
-	}
-	for _, s := range subjects {
+	for _, s := range orAll(subjects) {
 		m, err := ask(ctx, js, stream, question{Seq: max(from, 1), NextFor: s})
 		if err != nil {
 			return false, err
@@ -32,6 +29,14 @@ func Left(ctx context.Context, js jetstream.JetStream, stream string, subjects [
 		}
 	}
 	return false, nil
+}
+
+// orAll is the subjects, or where there are none the one that is all of them.
+func orAll(subjects []string) []string {
+	if len(subjects) == 0 {
+		return []string{">"}
+	}
+	return subjects
 }
 
 // question is put to STREAM.MSG.GET, which the leader alone answers. The client asks
@@ -113,10 +118,7 @@ func (w *walker) ended(ctx context.Context, filters []string) error {
 // leftSince says whether the last message there is should have been read. It cannot
 // be asked for by time what follows a sequence; what came after the walk began says nothing.
 func (w *walker) leftSince(ctx context.Context, filters []string) (bool, error) {
-	if len(filters) == 0 {
-		filters = []string{">"}
-	}
-	for _, s := range filters {
+	for _, s := range orAll(filters) {
 		m, err := ask(ctx, w.js, w.name, question{LastFor: s})
 		if err != nil {
 			return false, err

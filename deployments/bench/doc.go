@@ -41,6 +41,7 @@
 //	turn.go       one backlog that the service delivers, for those
 //	certificates.go                      the authority that receivers speaking HTTPS are checked against
 //	verdict.go  asked.go                 what is asked of the numbers
+//	measure.go    how a benchmark of rounds goes
 //	table.go      how they are written down
 //	sizing.go     what a load needs, computed; the tables of scaling.md are tested against it
 package main

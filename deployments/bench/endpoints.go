@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -41,17 +40,7 @@ type sized struct {
 
 // Run measures, and fails where what is asked is not so.
 func (c *endpointsCommand) Run(ctx context.Context) error {
-	bin, err := programsOf(ctx, c.Profile)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	all, err := c.rounds(ctx, bin)
-	if err != nil {
-		return err
-	}
-	fmt.Print(c.text(all))
-	return errors.Join(writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }), apart(all, "endpoints"))
+	return measured(ctx, c.Profile, c.JSON, c.rounds, c.text, func(all []sized) error { return apart(all, "endpoints") })
 }
 
 func (c *endpointsCommand) rounds(ctx context.Context, bin string) (all []sized, err error) {

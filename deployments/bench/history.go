@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,17 +23,7 @@ type historyCommand struct {
 
 // Run measures, and fails where what is asked is not so.
 func (c *historyCommand) Run(ctx context.Context) error {
-	bin, err := programsOf(ctx, c.Profile)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	all, err := c.rounds(ctx, bin)
-	if err != nil {
-		return err
-	}
-	fmt.Print(c.text(all))
-	return errors.Join(writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }), apart(all, "stored events"))
+	return measured(ctx, c.Profile, c.JSON, c.rounds, c.text, func(all []sized) error { return apart(all, "stored events") })
 }
 
 // rounds keeps a rig for each history: to store it takes longer than all else. Each

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -54,17 +53,7 @@ func (r parkingRound) drained() float64 { return r.Drained / r.Live.Rate }
 
 // Run measures, and fails where what is asked is not so.
 func (c *parkingCommand) Run(ctx context.Context) error {
-	bin, err := programsOf(ctx, c.Profile)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	all, err := c.rounds(ctx, bin)
-	if err != nil {
-		return err
-	}
-	fmt.Print(c.text(all))
-	return errors.Join(writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }), c.verdict(all))
+	return measured(ctx, c.Profile, c.JSON, c.rounds, c.text, c.verdict)
 }
 
 func (c *parkingCommand) rounds(ctx context.Context, bin string) (all []parkingRound, err error) {

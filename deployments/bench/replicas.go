@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -51,17 +50,7 @@ type fleetFigures struct {
 
 // Run measures, and fails where what is asked is not so.
 func (c *replicasCommand) Run(ctx context.Context) error {
-	bin, err := programsOf(ctx, c.Profile)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	all, err := c.rounds(ctx, bin)
-	if err != nil {
-		return err
-	}
-	fmt.Print(c.text(all))
-	return errors.Join(writeFile(c.JSON, func() ([]byte, error) { return json.MarshalIndent(all, "", "  ") }), unmet(fleetAsked(all)))
+	return measured(ctx, c.Profile, c.JSON, c.rounds, c.text, func(all []fleetFigures) error { return unmet(fleetAsked(all)) })
 }
 
 func (c *replicasCommand) rounds(ctx context.Context, bin string) (all []fleetFigures, err error) {

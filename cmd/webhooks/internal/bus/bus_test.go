@@ -116,7 +116,7 @@ func TestTLSAndMutualTLS(t *testing.T) {
 	}
 	config1 := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	mutual := config1.Clone()
-	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool
+	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.Pool
 	plain := serve(t, server.Options{TLSConfig: config1, TLSTimeout: 5})
 	both := serve(t, server.Options{TLSConfig: mutual, TLSTimeout: 5})
 	wantConnected(t, config.NATSSettings{URL: plain.ClientURL(), CA: ca.file})
