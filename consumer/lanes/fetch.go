@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"github.com/popsee/webhooks/consumer/internal/leader"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/events"
 )
@@ -29,23 +28,27 @@ func (o *Owner) fetch(ctx context.Context, survey events.Survey, seq uint64) (*W
 }
 
 func (o *Owner) fetchOnce(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
-	stream, err := o.lanes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := stream.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		err = o.surelyGone(ctx, stream, seq)
-		if err == nil {
+	msg, err := o.stored(ctx, seq)
+	if err == nil && msg.Seq == 0 {
+		if err = o.surelyGone(ctx, seq); err == nil {
 			return nil, nil //nolint:nilnil // it is gone: nothing, and nothing wrong
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch parked event %d: %w", seq, err)
 	}
-	w, err := read(msg.Header, msg.Data)
+	h, err := msg.Headers()
+	if err != nil {
+		return nil, fmt.Errorf("fetch parked event %d: %w", seq, err)
+	}
+	w, err := read(h, msg.Data)
 	w.Survey = survey
 	return &w, err
+}
+
+// stored is an event's copy as the lanes stream's leader has it.
+func (o *Owner) stored(ctx context.Context, seq uint64) (leader.Message, error) {
+	return leader.Read(ctx, o.js, o.o.Names.Lanes(), leader.Question{Seq: seq})
 }
 
 // errNotYet says that a copy is not where it is to be read from, and perhaps not
@@ -57,7 +60,7 @@ var errNotYet = errors.New("the leader of the lanes stream may not have come to 
 // and a new leader answers before it has stored all that was confirmed. So what the
 // leader does not have is gone only when that leader had come past it, and still
 // led after it was asked.
-func (o *Owner) surelyGone(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+func (o *Owner) surelyGone(ctx context.Context, seq uint64) error {
 	before, last, err := o.leads(ctx)
 	if err != nil {
 		return err
@@ -65,10 +68,11 @@ func (o *Owner) surelyGone(ctx context.Context, stream jetstream.Stream, seq uin
 	if last < seq {
 		return errNotYet
 	}
-	if _, err := stream.GetMsg(ctx, seq); err == nil {
-		return errNotYet
-	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
+	switch msg, err := o.stored(ctx, seq); {
+	case err != nil:
 		return err
+	case msg.Seq != 0:
+		return errNotYet
 	}
 	after, _, err := o.leads(ctx)
 	if err == nil && before != after {
@@ -79,14 +83,14 @@ func (o *Owner) surelyGone(ctx context.Context, stream jetstream.Stream, seq uin
 
 // leads is who leads the lanes stream, and how far it has come; nobody leads on a
 // single server.
-func (o *Owner) leads(ctx context.Context) (leader string, last uint64, err error) {
+func (o *Owner) leads(ctx context.Context) (who string, last uint64, err error) {
 	stream, err := o.js.Stream(ctx, o.o.Names.Lanes())
 	if err != nil {
 		return "", 0, err
 	}
 	info := stream.CachedInfo()
 	if info.Cluster != nil {
-		leader = info.Cluster.Leader
+		who = info.Cluster.Leader
 	}
-	return leader, info.State.LastSeq, nil
+	return who, info.State.LastSeq, nil
 }
