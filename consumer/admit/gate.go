@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	oldAfter    = time.Second      // an attempt older than this is slow
-	hostOld     = 32               // so many slow attempts make a host suspect
-	recent      = 10 * time.Second // a 2xx this young vouches for an endpoint when slots are scarce
-	failingFor  = 10 * time.Second // a replica takes its own word for a failing endpoint so long; then the health bucket has told, or one more attempt is made
-	queueLeast  = 256                    // events may wait for one endpoint's budget; each holds a slot
-	queueGoal   = 200 * time.Millisecond // and of a quick endpoint as many as it answers in so long
-	queueWait   = time.Second            // longer than that, and a lane is the better place to wait
-	shardCount  = 64               // spreads the locks; a power of two
+	oldAfter   = time.Second            // an attempt older than this is slow
+	hostOld    = 32                     // so many slow attempts make a host suspect
+	recent     = 10 * time.Second       // a 2xx this young vouches for an endpoint when slots are scarce
+	failingFor = 10 * time.Second       // a replica takes its own word for a failing endpoint so long; then the health bucket has told, or one more attempt is made
+	queueLeast = 256                    // events may wait for one endpoint's budget; each holds a slot
+	queueGoal  = 200 * time.Millisecond // and of a quick endpoint as many as it answers in so long
+	queueWait  = time.Second            // longer than that, and a lane is the better place to wait
+	shardCount = 64                     // spreads the locks; a power of two
 )
 
 // IdleAfter is how long an endpoint without attempts is remembered, budget and

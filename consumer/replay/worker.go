@@ -30,8 +30,8 @@ type worker struct {
 	r       *Runner
 	id      string
 	sending Sending
-	pulls   *rate.Limiter // of events that are pulled
-	starts  *rate.Limiter // of those pulled that are begun: one by one
+	pulls   *rate.Limiter          // of events that are pulled
+	starts  *rate.Limiter          // of those pulled that are begun: one by one
 	job     atomic.Pointer[Record] // as last looked at
 	cons    atomic.Pointer[jetstream.Consumer]
 	beyond  atomic.Bool // an event behind the job's end has come
