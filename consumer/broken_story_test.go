@@ -21,7 +21,7 @@ func TestEveryStepBrokenTwice(t *testing.T) {
 		"an event is parked by itself":       {pattern: "HPUB webhooks.lanes."},
 		"a batch is parked":                  {pattern: "Nats-Batch-Commit", raced: true},
 		"a parked event is let go":           {pattern: "+TERM parked"},
-		"a body is fetched":                  {pattern: "$JS.API.STREAM.MSG.GET.WEBHOOK_LANES"},
+		"a body is fetched":                  {pattern: "$JS.API.DIRECT.GET.WEBHOOK_LANES"},
 		"an event is promised":               {pattern: `"owed_from"`},
 		"an owed event is let go":            {pattern: "+TERM owed"},
 		"an endpoint's recovery is told":     {pattern: `{"format":"1","owed_from"`},
@@ -105,7 +105,7 @@ func TestEveryStepOfABurialBrokenTwice(t *testing.T) {
 	for name, pattern := range map[string]string{
 		"a dead letter is stored":         "webhooks.dead",
 		"what is no event is let go":      "+TERM malformed",
-		"a parked event's body is read":   "$JS.API.STREAM.MSG.GET.WEBHOOK_LANES",
+		"a parked event's body is read":   "$JS.API.DIRECT.GET.WEBHOOK_LANES",
 		"what was buried leaves its lane": "$JS.API.STREAM.PURGE.WEBHOOK_LANES",
 	} {
 		for part, lose := range losses() {

@@ -131,7 +131,7 @@ func steps() *rapid.Generator[event] {
 
 // cuts are requests in the middle of which a connection may break.
 var cuts = []string{
-	"HPUB webhooks.lanes.", "Nats-Batch-Commit", "+TERM", "+ACK", "webhook_health", "STREAM.PURGE.WEBHOOK_LANES", "STREAM.MSG.GET", "MSG.NEXT", "webhooks.dead",
+	"HPUB webhooks.lanes.", "Nats-Batch-Commit", "+TERM", "+ACK", "webhook_health", "STREAM.PURGE.WEBHOOK_LANES", "STREAM.MSG.GET", "DIRECT.GET.WEBHOOK_LANES", "MSG.NEXT", "webhooks.dead",
 }
 
 // answersBy is what a receiver does.

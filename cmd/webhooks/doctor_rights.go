@@ -32,6 +32,7 @@ func rights(n events.Names) []right {
 		{api("CONSUMER.MSG.NEXT.%s.doctor", n.Lanes()), "reading lanes"},
 		{api("STREAM.MSG.GET.%s", n.Stream()), "knowing where the event stream ends"},
 		{api("STREAM.MSG.GET.%s", n.Lanes()), "reading what waits"},
+		{api("DIRECT.GET.%s", n.Lanes()), "reading what waits on a single server"},
 		{api("STREAM.MSG.DELETE.%s", n.Lanes()), "removing what was delivered"},
 		{api("STREAM.PURGE.%s", n.Lanes()), "removing what was delivered"},
 		{n.LaneSubject("doctor"), "parking events"},

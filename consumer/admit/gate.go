@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	oldAfter    = time.Second      // an attempt older than this is slow
-	hostOld     = 32               // so many slow attempts make a host suspect
-	recent      = 10 * time.Second // a 2xx this young vouches for an endpoint when slots are scarce
-	failingFor  = 10 * time.Second // a replica takes its own word for a failing endpoint so long; then the health bucket has told, or one more attempt is made
-	queueLength = 256              // events waiting for one endpoint's budget; each holds a slot
-	queueWait   = time.Second      // longer than that, and a lane is the better place to wait
-	shardCount  = 64               // spreads the locks; a power of two
+	oldAfter   = time.Second            // an attempt older than this is slow
+	hostOld    = 32                     // so many slow attempts make a host suspect
+	recent     = 10 * time.Second       // a 2xx this young vouches for an endpoint when slots are scarce
+	failingFor = 10 * time.Second       // a replica takes its own word for a failing endpoint so long; then the health bucket has told, or one more attempt is made
+	queueLeast = 256                    // events may wait for one endpoint's budget; each holds a slot
+	queueGoal  = 200 * time.Millisecond // and of a quick endpoint as many as it answers in so long
+	queueWait  = time.Second            // longer than that, and a lane is the better place to wait
+	shardCount = 64                     // spreads the locks; a power of two
 )
 
 // IdleAfter is how long an endpoint without attempts is remembered, budget and
@@ -84,6 +85,7 @@ type endpoint struct {
 	budget   budget
 	flying   tickets // in the order they began
 	queue    []chan struct{}
+	pace     time.Duration // of its latest 2xx, about; 0: there was none
 	lastGood time.Time
 	lastBad  time.Time
 	lastUsed time.Time
@@ -144,15 +146,16 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 			s.mu.Unlock()
 			return t, ""
 		}
-		if refusal != Full || len(e.queue) >= queueLength || !deadline.IsZero() && !now.Before(deadline) {
+		if refusal != Full || len(e.queue) >= g.room(e) || !deadline.IsZero() && !now.Before(deadline) {
 			s.mu.Unlock()
 			return nil, refusal
 		}
 		turn := make(chan struct{}, 1)
 		e.queue = append(e.queue, turn)
+		patience := e.patience()
 		s.mu.Unlock()
 		if deadline.IsZero() {
-			deadline = now.Add(queueWait)
+			deadline = now.Add(patience)
 		}
 		if !await(ctx, turn, deadline.Sub(now)) {
 			s.leaveQueue(e, turn)
@@ -182,6 +185,28 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 	default:
 		return ""
 	}
+}
+
+// room is how many events may wait for an endpoint's budget. To park one and to try it
+// from its lane takes as much CPU as to send three, so what an endpoint answers in a
+// moment is not parked, were it all there is in hand: others would wait longer for that.
+// Of an endpoint that is not known to be quick, half of the slots are left to others.
+func (g *Gate) room(e *endpoint) int {
+	slots := int(g.slots)
+	n := min(queueLeast, max(slots/2, 1))
+	if e.pace > 0 {
+		n = max(n, min(e.budget.size*int(queueGoal/e.pace), slots))
+	}
+	return n
+}
+
+// patience is how long the last of a queue waits for its turn. A long queue is one of
+// an endpoint that was quick; should it hang now, the slots are needed.
+func (e *endpoint) patience() time.Duration {
+	if len(e.queue) > queueLeast {
+		return 2 * queueGoal
+	}
+	return queueWait
 }
 
 // crowded says whether slow attempts hold so many slots that an endpoint without a

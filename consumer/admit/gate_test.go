@@ -263,21 +263,77 @@ func TestAFewEventsWaitTheirTurnAndNoLongerThanASecond(t *testing.T) {
 	})
 }
 
-func TestTheQueueIsShort(t *testing.T) {
+// TestTheQueueIsAsLongAsTheEndpointIsQuick: parking costs more than waiting for an
+// endpoint that answers at once; of any other, half of the slots stay for others.
+func TestTheQueueIsAsLongAsTheEndpointIsQuick(t *testing.T) {
+	for name, c := range map[string]struct {
+		slots int
+		took  time.Duration // 0: it has not answered yet
+		want  int
+	}{
+		"unknown":   {2000, 0, queueLeast},
+		"slow":      {2000, 500 * time.Millisecond, queueLeast},
+		"quick":     {2000, 2 * time.Millisecond, 800}, // 8 at a time, for a fifth of a second
+		"at once":   {2000, time.Microsecond, 2000},
+		"few slots": {100, 0, 50},
+		"one slot":  {1, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(c.slots)
+				if c.took > 0 {
+					first := fill(t, g, "s", "h", 1)[0]
+					time.Sleep(c.took)
+					first.Leave(Won)
+				}
+				fill(t, g, "s", "h", 8)
+				ctx, cancel := context.WithCancel(t.Context())
+				for range c.want {
+					go func() { _, _ = g.Enter(ctx, "s", "h", Limit{}) }()
+				}
+				synctest.Wait()
+				if n := len(g.shard("s").endpoints["s"].queue); n != c.want {
+					t.Errorf("%d wait, want %d", n, c.want)
+				}
+				start := time.Now()
+				if _, refusal := g.Enter(t.Context(), "s", "h", Limit{}); refusal != Full || time.Since(start) != 0 {
+					t.Errorf("got %q after %s, want full at once", refusal, time.Since(start))
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// TestAQuickEndpointThatHangsLetsGo: what waits in a long queue holds slots that others
+// need.
+func TestAQuickEndpointThatHangsLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(2000)
+		first := fill(t, g, "s", "h", 1)[0]
+		time.Sleep(time.Millisecond)
+		first.Leave(Won)
 		fill(t, g, "s", "h", 8)
-		ctx, cancel := context.WithCancel(t.Context())
-		for range queueLength {
-			go func() { _, _ = g.Enter(ctx, "s", "h", Limit{}) }()
+		start, longest := time.Now(), make(chan time.Duration, 1500)
+		for range cap(longest) {
+			go func() {
+				if _, refusal := g.Enter(t.Context(), "s", "h", Limit{}); refusal != Full {
+					t.Errorf("got %q, want full", refusal)
+				}
+				longest <- time.Since(start)
+			}()
 		}
+		time.Sleep(2 * queueGoal)
 		synctest.Wait()
-		start := time.Now()
-		if _, refusal := g.Enter(t.Context(), "s", "h", Limit{}); refusal != Full || time.Since(start) != 0 {
-			t.Errorf("got %q after %s, want full at once", refusal, time.Since(start))
+		if n := len(g.shard("s").endpoints["s"].queue); n > queueLeast {
+			t.Errorf("%d still wait after %s", n, 2*queueGoal)
 		}
-		cancel()
-		synctest.Wait()
+		for range cap(longest) {
+			if waited := <-longest; waited > queueWait {
+				t.Errorf("one waited %s", waited)
+			}
+		}
 	})
 }
 

@@ -37,8 +37,7 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	e.lastUsed = now
 	switch o {
 	case Won:
-		e.budget.won()
-		e.lastGood = now
+		e.won(now, now.Sub(t.since))
 	case Lost:
 		failing = e.budget.lost(1)
 	case TimeOut, Asked:
@@ -63,6 +62,19 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	t.gate.letGo(t.hostName)
 	t.gate.flying.Add(-1)
 	return failing
+}
+
+// paceOver is over how many 2xx an endpoint's pace is smoothed.
+const paceOver = 16
+
+// won takes one 2xx that took so long.
+func (e *endpoint) won(now time.Time, took time.Duration) {
+	e.budget.won()
+	e.lastGood = now
+	if e.pace == 0 {
+		e.pace = took
+	}
+	e.pace = max(e.pace+(took-e.pace)/paceOver, 1)
 }
 
 // tickets is a list in the order attempts began, oldest first.

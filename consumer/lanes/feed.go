@@ -101,6 +101,7 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", names.Lanes(), err)
 	}
+	f.o.lookNear(stream)
 	last := stream.CachedInfo().State.LastSeq
 	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: filterOf(names, shards), HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,

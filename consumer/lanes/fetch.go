@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/internal/stored"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/events"
 )
@@ -15,6 +16,7 @@ import (
 const (
 	comeTime  = 2 * time.Second // a leader may take to store what another server of the cluster has stored
 	comePause = 20 * time.Millisecond
+	nearTime  = time.Second // for what takes a millisecond: a user without the right to ask gets no answer at all
 )
 
 // fetch reads an event's copy; a nil one is gone.
@@ -29,14 +31,9 @@ func (o *Owner) fetch(ctx context.Context, survey events.Survey, seq uint64) (*W
 }
 
 func (o *Owner) fetchOnce(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
-	stream, err := o.lanes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := stream.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		err = o.surelyGone(ctx, stream, seq)
-		if err == nil {
+	msg, err := o.copied(ctx, seq)
+	if err == nil && msg.Sequence == 0 {
+		if err = o.surelyGone(ctx, seq); err == nil {
 			return nil, nil //nolint:nilnil // it is gone: nothing, and nothing wrong
 		}
 	}
@@ -48,6 +45,49 @@ func (o *Owner) fetchOnce(ctx context.Context, survey events.Survey, seq uint64)
 	return &w, err
 }
 
+// copied is an event's copy. Where only one server has the lanes stream it is read
+// from there directly, for less than half of the CPU time that the way over the API
+// takes (measured); what keeps that from working does not keep the event.
+func (o *Owner) copied(ctx context.Context, seq uint64) (stored.Message, error) {
+	if near := o.near.Load(); near != nil {
+		m, err := readNear(ctx, *near, seq)
+		if err == nil {
+			return m, nil
+		}
+		o.near.CompareAndSwap(near, nil) // until a feed looks at the stream again
+	}
+	return o.led(ctx, seq)
+}
+
+func readNear(ctx context.Context, stream jetstream.Stream, seq uint64) (stored.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, nearTime)
+	defer cancel()
+	msg, err := stream.GetMsg(ctx, seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return stored.Message{}, nil
+	case err != nil:
+		return stored.Message{}, err
+	}
+	return stored.Message{Sequence: msg.Sequence, Time: msg.Time, Header: msg.Header, Data: msg.Data}, nil
+}
+
+// lookNear notes whether copies can be read directly. Where several servers have the
+// stream, one that has not heard of a removal would give what was delivered.
+func (o *Owner) lookNear(stream jetstream.Stream) {
+	cfg := stream.CachedInfo().Config
+	if cfg.AllowDirect && cfg.Replicas <= 1 {
+		o.near.Store(&stream)
+	} else {
+		o.near.Store(nil)
+	}
+}
+
+// led is an event's copy as the lanes stream's leader has it.
+func (o *Owner) led(ctx context.Context, seq uint64) (stored.Message, error) {
+	return stored.Read(ctx, o.js, o.o.Names.Lanes(), stored.Question{Seq: seq})
+}
+
 // errNotYet says that a copy is not where it is to be read from, and perhaps not
 // there yet.
 var errNotYet = errors.New("the leader of the lanes stream may not have come to it yet")
@@ -57,7 +97,7 @@ var errNotYet = errors.New("the leader of the lanes stream may not have come to 
 // and a new leader answers before it has stored all that was confirmed. So what the
 // leader does not have is gone only when that leader had come past it, and still
 // led after it was asked.
-func (o *Owner) surelyGone(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+func (o *Owner) surelyGone(ctx context.Context, seq uint64) error {
 	before, last, err := o.leads(ctx)
 	if err != nil {
 		return err
@@ -65,10 +105,11 @@ func (o *Owner) surelyGone(ctx context.Context, stream jetstream.Stream, seq uin
 	if last < seq {
 		return errNotYet
 	}
-	if _, err := stream.GetMsg(ctx, seq); err == nil {
-		return errNotYet
-	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
+	switch msg, err := o.led(ctx, seq); {
+	case err != nil:
 		return err
+	case msg.Sequence != 0:
+		return errNotYet
 	}
 	after, _, err := o.leads(ctx)
 	if err == nil && before != after {
@@ -79,14 +120,14 @@ func (o *Owner) surelyGone(ctx context.Context, stream jetstream.Stream, seq uin
 
 // leads is who leads the lanes stream, and how far it has come; nobody leads on a
 // single server.
-func (o *Owner) leads(ctx context.Context) (leader string, last uint64, err error) {
+func (o *Owner) leads(ctx context.Context) (who string, last uint64, err error) {
 	stream, err := o.js.Stream(ctx, o.o.Names.Lanes())
 	if err != nil {
 		return "", 0, err
 	}
 	info := stream.CachedInfo()
 	if info.Cluster != nil {
-		leader = info.Cluster.Leader
+		who = info.Cluster.Leader
 	}
-	return leader, info.State.LastSeq, nil
+	return who, info.State.LastSeq, nil
 }

@@ -98,6 +98,7 @@ type Owner struct {
 	slots   chan struct{}                    // one each event being tried
 	probes  chan struct{}                    // one each of a failing endpoint's; they come on top
 	stream  atomic.Pointer[jetstream.Stream] // kept: looking it up costs a round trip
+	near    atomic.Pointer[jetstream.Stream] // the same where copies are read directly, see [Owner.copied]
 
 	mu      sync.Mutex // guards what follows
 	joining *feed      // shards may still join it; nil: the next one begins another

@@ -85,8 +85,8 @@ func (l Layout) Own() []jetstream.StreamConfig {
 	lanes := l.stream(l.Names.Lanes(), "events waiting for their endpoint, a subject a survey", l.Names.LaneSubjects())
 	lanes.Discard = jetstream.DiscardNew // full means refused, never dropped
 	lanes.MaxBytes = l.share(lanesShare)
-	lanes.AllowAtomicPublish = true // parking in bulk is one write
-	lanes.AllowDirect = false       // what was just removed must not be read from a follower that has not heard of it
+	lanes.AllowAtomicPublish = true       // parking in bulk is one write
+	lanes.AllowDirect = l.replicas() == 1 // what was just removed must not be read from a follower that has not heard of it
 
 	dead := l.stream(l.Names.DeadLetters(), "events that were given up on, with the reason", l.Names.DeadSubjects())
 	dead.Discard = jetstream.DiscardNew

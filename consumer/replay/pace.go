@@ -10,8 +10,8 @@ const (
 	// mostPulled is what one pull asks for: more would hold slots that another job
 	// could use, fewer cost a round trip too often.
 	mostPulled = 100
-	// pullsPerSecond is how finely a rate is cut: events that were pulled together are
-	// sent together, and a burst would be felt by live ones.
+	// pullsPerSecond is how finely a rate is cut into pulls: what was pulled holds slots
+	// until its turn comes. Begun together, it would be a burst that live events feel.
 	pullsPerSecond = 50
 
 	behindFrom = 1000 // live events that no replica was given yet: then replays wait

@@ -30,7 +30,8 @@ type worker struct {
 	r       *Runner
 	id      string
 	sending Sending
-	limiter *rate.Limiter
+	pulls   *rate.Limiter          // of events that are pulled
+	starts  *rate.Limiter          // of those pulled that are begun: one by one
 	job     atomic.Pointer[Record] // as last looked at
 	cons    atomic.Pointer[jetstream.Consumer]
 	beyond  atomic.Bool // an event behind the job's end has come
@@ -44,8 +45,9 @@ type worker struct {
 
 func newWorker(r *Runner, job Record) *worker {
 	w := &worker{r: r, id: job.ID, sending: r.deliver.Begin(job)}
-	w.limiter = rate.NewLimiter(share(job.Rate, r.o.Replicas()), mostPulled)
-	w.limiter.AllowN(time.Now(), mostPulled) // it begins without a burst
+	limit := share(job.Rate, r.o.Replicas())
+	w.pulls, w.starts = rate.NewLimiter(limit, mostPulled), rate.NewLimiter(limit, 1)
+	w.pulls.AllowN(time.Now(), mostPulled) // it begins without a burst
 	w.job.Store(&job)
 	return w
 }
@@ -111,7 +113,9 @@ func (w *worker) look(ctx context.Context) (ended bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.limiter.SetLimit(share(job.Rate, w.r.o.Replicas()))
+	limit := share(job.Rate, w.r.o.Replicas())
+	w.pulls.SetLimit(limit)
+	w.starts.SetLimit(limit)
 	switch judge(job, s) {
 	case stepRest:
 		return true, nil
@@ -373,12 +377,12 @@ func (w *worker) pull(ctx, work context.Context) {
 			wait.For(ctx, pullAgain)
 			continue
 		}
-		n := pullSize(w.limiter.Limit())
+		n := pullSize(w.pulls.Limit())
 		if w.beyond.Load() {
 			n = min(n, beyondPull)
 			wait.For(ctx, w.r.o.Every)
 		}
-		if w.limiter.WaitN(ctx, n) != nil || w.r.slots.Acquire(ctx, int64(n)) != nil {
+		if w.pulls.WaitN(ctx, n) != nil || w.r.slots.Acquire(ctx, int64(n)) != nil {
 			return // ctx has ended
 		}
 		batch, err := (*cons).Fetch(n, jetstream.FetchMaxWait(pullTime))
@@ -391,14 +395,15 @@ func (w *worker) pull(ctx, work context.Context) {
 	}
 }
 
-// receive hands every message of a pull to a goroutine of its own and gives back
-// the slots the pull did not fill.
+// receive hands every message of a pull to a goroutine of its own, as the rate has it
+// one after the other, and gives back the slots the pull did not fill.
 func (w *worker) receive(ctx, work context.Context, batch jetstream.MessageBatch, n int) {
 	got := 0
 	defer func() { w.r.slots.Release(int64(n - got)) }()
 	defer w.r.o.Panics.Catch(panics.PlacePull, nil)
 	for msg := range batch.Messages() {
 		got++
+		_ = w.starts.Wait(ctx) // when ctx has ended, the handler finds out
 		w.handlers.Go(func() {
 			defer w.r.slots.Release(1)
 			defer w.r.o.Panics.Catch(panics.PlaceSettle, nil)

@@ -2,17 +2,12 @@ package walk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-)
 
-// codeNoMessage is what the server says when nothing follows: JSNoMessageFoundErr.
-const codeNoMessage = 10037
+	"github.com/popsee/webhooks/consumer/internal/stored"
+)
 
 // Left asks the stream's leader whether it holds anything between two sequences,
 // both included, on any of these subjects; none means all. A consumer cannot answer
@@ -20,11 +15,11 @@ const codeNoMessage = 10037
 // messages yet, and says that none are pending.
 func Left(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, from, to uint64) (bool, error) {
 	for _, s := range orAll(subjects) {
-		m, err := ask(ctx, js, stream, question{Seq: max(from, 1), NextFor: s})
+		m, err := ask(ctx, js, stream, stored.Question{Seq: max(from, 1), NextFor: s})
 		if err != nil {
 			return false, err
 		}
-		if m.Seq != 0 && m.Seq <= to {
+		if m.Sequence != 0 && m.Sequence <= to {
 			return true, nil
 		}
 	}
@@ -39,56 +34,11 @@ func orAll(subjects []string) []string {
 	return subjects
 }
 
-// question is put to STREAM.MSG.GET, which the leader alone answers. The client asks
-// whoever is near where a stream allows that.
-type question struct {
-	Seq     uint64 `json:"seq,omitempty"`
-	NextFor string `json:"next_by_subj,omitempty"`
-	LastFor string `json:"last_by_subj,omitempty"`
-}
-
-// found is zero when there is no such message.
-type found struct {
-	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"`
-}
-
-func ask(ctx context.Context, js jetstream.JetStream, stream string, q question) (found, error) {
+// ask is bounded, whatever the walk has time for.
+func ask(ctx context.Context, js jetstream.JetStream, stream string, q stored.Question) (stored.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	b, err := json.Marshal(q)
-	if err != nil {
-		return found{}, err
-	}
-	msg, err := js.Conn().RequestWithContext(ctx, prefix(js)+"STREAM.MSG.GET."+stream, b)
-	if err != nil {
-		return found{}, fmt.Errorf("ask the leader of stream %s: %w", stream, err)
-	}
-	var answer struct {
-		Message found               `json:"message"`
-		Error   *jetstream.APIError `json:"error"`
-	}
-	switch err := json.Unmarshal(msg.Data, &answer); {
-	case err != nil:
-		return found{}, fmt.Errorf("ask the leader of stream %s: %w", stream, err)
-	case answer.Error == nil:
-		return answer.Message, nil
-	case answer.Error.ErrorCode == codeNoMessage:
-		return found{}, nil
-	}
-	return found{}, fmt.Errorf("ask the leader of stream %s: %w", stream, answer.Error)
-}
-
-// prefix is where the API is reached.
-func prefix(js jetstream.JetStream) string {
-	o := js.Options()
-	switch {
-	case o.APIPrefix != "":
-		return strings.TrimSuffix(o.APIPrefix, ".") + "."
-	case o.Domain != "":
-		return "$JS." + o.Domain + ".API."
-	}
-	return jetstream.DefaultAPIPrefix
+	return stored.Read(ctx, js, stream, q)
 }
 
 // errLagging says that the reader knew of less than there is.
@@ -119,11 +69,11 @@ func (w *walker) ended(ctx context.Context, filters []string) error {
 // be asked for by time what follows a sequence; what came after the walk began says nothing.
 func (w *walker) leftSince(ctx context.Context, filters []string) (bool, error) {
 	for _, s := range orAll(filters) {
-		m, err := ask(ctx, w.js, w.name, question{LastFor: s})
+		m, err := ask(ctx, w.js, w.name, stored.Question{LastFor: s})
 		if err != nil {
 			return false, err
 		}
-		if m.Seq != 0 && m.Seq <= w.end && !m.Time.Before(w.o.Since) {
+		if m.Sequence != 0 && m.Sequence <= w.end && !m.Time.Before(w.o.Since) {
 			return true, nil
 		}
 	}

@@ -43,6 +43,7 @@ type replayReport struct {
 	Again   float64       // at which the same events were replayed
 	Counts  replay.Counts // of that replay
 	Missing int           // events that were not replayed
+	RSS     float64       // of the service, at most, in MiB
 	Beside  []besideRound
 }
 
@@ -125,7 +126,12 @@ func (c *replayCommand) again(ctx context.Context, bin string) (r replayReport, 
 	}
 	r.Again, r.Counts = float64(c.Events)/job.Since.Sub(job.At).Seconds(), job.Counts
 	second, err := g.arrivals(ctx)
+	if err != nil {
+		return r, err
+	}
 	r.Missing = max(c.Events-(second.Duplicates-first.Duplicates), 0)
+	used, err := g.consumer.Usage()
+	r.RSS = float64(used.HWM) / (1 << 20)
 	return r, err
 }
 
@@ -253,6 +259,7 @@ func (c *replayCommand) text(r replayReport) string {
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), c.Sync, c.Surveys)
 	fmt.Fprintf(&b, "| %d stored events | events/s | against live |\n|---|---|---|\n", r.Events)
 	fmt.Fprintf(&b, "| delivered live | %.0f | – |\n| replayed as fast as it goes | %.0f | %.2f |\n\n", r.Live, r.Again, r.Again/r.Live)
+	fmt.Fprintf(&b, "The service took %.0f MiB of memory at most.\n\n", r.RSS)
 	fmt.Fprintf(&b, "| %d live events/s for %s | round | p50 ms | p99 ms | max ms | p99 against quiet | replayed meanwhile |\n|---|---|---|---|---|---|---|\n", c.Rate, c.Measure)
 	for i, round := range r.Beside {
 		fmt.Fprintf(&b, "| alone | %d | %.2f | %.2f | %.0f | – | – |\n", i+1, round.Quiet.P50, round.Quiet.P99, round.Quiet.Max)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/popsee/webhooks/deployments/internal/process"
 )
@@ -25,6 +27,9 @@ type turn struct {
 func (g *rig) deliver(ctx context.Context) (t turn, err error) {
 	p, err := g.publish(ctx, func() error { return nil })
 	if err != nil {
+		return t, err
+	}
+	if err := g.rest(ctx); err != nil {
 		return t, err
 	}
 	if err := g.startService(ctx); err != nil {
@@ -48,6 +53,34 @@ func (g *rig) deliver(ctx context.Context) (t turn, err error) {
 	t.Rate, t.RSS = float64(a.Healthy)/(a.Last-a.First)*1000, float64(u.HWM)/(1<<20)
 	t.Missing, t.Duplicates = g.s.total()-a.Healthy, a.Duplicates
 	return t, err
+}
+
+// What NATS may use of a CPU at rest, and how long it may take to come to rest.
+const (
+	restLook = time.Second
+	restMost = restLook / 20
+	restTime = time.Minute
+)
+
+// rest has the system write what was stored, and waits until NATS has nothing more to
+// do: what it costs to store a million endpoints or ten million events is not what is
+// measured here.
+func (g *rig) rest(ctx context.Context) error {
+	syscall.Sync()
+	return process.Until(ctx, restTime, func() error {
+		before, err := g.nats.Usage()
+		if err != nil {
+			return err
+		}
+		if err := process.Sleep(ctx, restLook); err != nil {
+			return err
+		}
+		now, err := g.nats.Usage()
+		if busy := now.CPU - before.CPU; err == nil && busy > restMost {
+			err = fmt.Errorf("NATS does not come to rest: it used %s of CPU in %s", busy, restLook)
+		}
+		return err
+	})
 }
 
 // meter begins to measure the CPU of the service and NATS; what it returns says how
