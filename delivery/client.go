@@ -46,7 +46,7 @@ func NewClient(o Options) (*Client, error) {
 	g := newGuard(o.Rules, o.Own)
 	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: g.control}
 	c := &Client{
-		pool:    newPool(o.maxIdle(), o.maxIdlePerHost()),
+		pool:    newPool(o.maxIdle(), o.maxIdlePerHost(), o.Panics),
 		tls:     newTLSConfig(o),
 		guard:   g,
 		dialer:  d,

@@ -12,6 +12,14 @@ import (
 	"github.com/popsee/webhooks/delivery/panics"
 )
 
+const (
+	// mostKept bounds the connections that are kept between attempts: each is a file descriptor.
+	mostKept = 4096
+
+	// mostKeptPerHost bounds those to one host: thousands of endpoints may share one, and churn costs a third of the rate.
+	mostKeptPerHost = 1024
+)
+
 // Options say how a Client sends. The zero value is a client for the public internet.
 type Options struct {
 	Version        string // of the service, for User-Agent; empty = "dev"
@@ -21,18 +29,18 @@ type Options struct {
 	Own            []netip.AddrPort // our own listeners, refused whatever Rules allow; an unspecified address = every one of this machine
 	Timeout        time.Duration    // for a whole attempt; 0 = 5 s
 	MaxIdle        int              // kept connections in all; 0 = 4096
-	MaxIdlePerHost int              // kept connections to one host; 0 = 1024: thousands of endpoints may share one, and churn costs a third of the rate
+	MaxIdlePerHost int              // kept connections to one host; 0 = 1024
 
 	// DialContext replaces dialling, resolver and guard and all, for receivers in memory. nil = the guarded dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	Panics *panics.Guard // hears of a panic while dialling, which net/http does in goroutines of its own
+	Panics *panics.Guard // hears of a panic in a goroutine of the client's own, while dialling or looking after kept connections
 }
 
 func (o Options) version() string        { return either(o.Version, "dev") }
 func (o Options) timeout() time.Duration { return either(o.Timeout, 5*time.Second) }
-func (o Options) maxIdle() int           { return either(o.MaxIdle, 4096) }
-func (o Options) maxIdlePerHost() int    { return either(o.MaxIdlePerHost, 1024) }
+func (o Options) maxIdle() int           { return either(o.MaxIdle, mostKept) }
+func (o Options) maxIdlePerHost() int    { return either(o.MaxIdlePerHost, mostKeptPerHost) }
 
 func either[T comparable](value, otherwise T) T {
 	var zero T

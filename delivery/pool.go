@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 const (
@@ -27,6 +29,7 @@ type pool struct {
 	kept              atomic.Int64
 	change            atomic.Uint64 // counts what made earlier connections unfit
 	closed            atomic.Bool
+	panics            *panics.Guard
 
 	mu       sync.Mutex  // guards sweep
 	sweep    *time.Timer // runs while sweeping
@@ -38,8 +41,8 @@ type poolShard struct {
 	idle map[route][]*connection // the longest unused first
 }
 
-func newPool(most, mostPerHost int) *pool {
-	p := &pool{most: most, mostPerHost: mostPerHost, seed: maphash.MakeSeed()}
+func newPool(most, mostPerHost int, guard *panics.Guard) *pool {
+	p := &pool{most: most, mostPerHost: mostPerHost, seed: maphash.MakeSeed(), panics: guard}
 	for i := range p.shards {
 		p.shards[i].idle = make(map[route][]*connection)
 	}
@@ -120,8 +123,10 @@ func (p *pool) startSweeping() {
 }
 
 func (p *pool) sweepOnce() {
-	p.remove(func(c *connection) bool { return time.Since(c.since) >= idleTime })
-	p.sweeping.Store(false)
+	p.panics.Do(panics.PlaceUpkeep, func() {
+		p.remove(func(c *connection) bool { return time.Since(c.since) >= idleTime })
+	})
+	p.sweeping.Store(false) // whatever happened: the next sweep looks again
 	if p.kept.Load() > 0 {
 		p.startSweeping()
 	}
@@ -149,9 +154,10 @@ func (p *pool) close() {
 
 func (p *pool) remove(unfit func(*connection) bool) {
 	for i := range p.shards {
-		for _, c := range p.shards[i].remove(unfit) {
-			p.kept.Add(-1)
-			c.Close()
+		removed := p.shards[i].remove(unfit)
+		p.kept.Add(-int64(len(removed))) // at once: what is not kept must not count, whatever closing it does
+		for _, c := range removed {
+			p.panics.Do(panics.PlaceUpkeep, func() { c.Close() })
 		}
 	}
 }
@@ -160,15 +166,15 @@ func (s *poolShard) remove(unfit func(*connection) bool) (removed []*connection)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r, all := range s.idle {
-		fit := all[:0]
+		var fit, old []*connection // not in place: whatever happens, no connection may be there twice and serve two attempts
 		for _, c := range all {
 			if unfit(c) {
-				removed = append(removed, c)
+				old = append(old, c)
 			} else {
 				fit = append(fit, c)
 			}
 		}
-		clear(all[len(fit):])
+		removed = append(removed, old...)
 		if s.idle[r] = fit; len(fit) == 0 {
 			delete(s.idle, r)
 		}

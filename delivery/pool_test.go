@@ -2,11 +2,17 @@ package delivery
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // idle gives a connection to a host as an exchange leaves it, and its other end.
@@ -35,7 +41,7 @@ func wantOpen(t *testing.T, want bool, others ...net.Conn) {
 
 func TestThePoolGivesTheLastUsedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10, 10)
+		p := newPool(10, 10, nil)
 		defer p.close()
 		first, _ := idle("a:443")
 		second, _ := idle("a:443")
@@ -62,7 +68,7 @@ func TestThePoolGivesTheLastUsedFirst(t *testing.T) {
 
 func TestThePoolIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(3, 2)
+		p := newPool(3, 2, nil)
 		defer p.close()
 		var others []net.Conn
 		for _, host := range []string{"a:1", "a:1", "a:1", "b:1", "c:1"} {
@@ -73,11 +79,14 @@ func TestThePoolIsBounded(t *testing.T) {
 		wantOpen(t, true, others[0], others[1], others[3])
 		wantOpen(t, false, others[2], others[4])
 	})
+	if p := mustClient(t, Options{}).pool; p.most != mostKept || p.mostPerHost != mostKeptPerHost {
+		t.Errorf("a client keeps %d, and %d to one host", p.most, p.mostPerHost)
+	}
 }
 
 func TestThePoolClosesWhatNobodyUses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10, 10)
+		p := newPool(10, 10, nil)
 		defer p.close()
 		old, oldOther := idle("a:1")
 		p.put(old)
@@ -96,10 +105,62 @@ func TestThePoolClosesWhatNobodyUses(t *testing.T) {
 	})
 }
 
+// panicking is a connection that cannot be closed without a panic.
+type panicking struct{ net.Conn }
+
+func (panicking) Close() error { panic("in hand was " + testSecret) }
+
+// survivedAt is how many panics were counted at a place.
+func survivedAt(t *testing.T, reg *prometheus.Registry, place panics.Place) (n float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == string(place) {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}
+
+// Kept connections are closed by a timer's goroutine: a panic there would end the process.
+func TestThePoolSurvivesAPanicWhileItCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted := prometheus.NewRegistry()
+		p := newPool(10, 10, panics.New(zerolog.New(io.Discard), counted))
+		defer p.close()
+		before, beforeOther := idle("a:1")
+		p.put(before)
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		p.put(newConnection(newLimited(panicking{ours}), route{address: "a:1"}))
+		after, afterOther := idle("a:1")
+		p.put(after)
+		wantOpen(t, true, beforeOther, theirs, afterOther)
+		time.Sleep(idleTime + sweepEvery)
+		wantOpen(t, false, beforeOther, afterOther)
+		if n := p.kept.Load(); n != 0 {
+			t.Errorf("%d are counted as kept", n)
+		}
+		next, nextOther := idle("a:1")
+		p.put(next)
+		wantOpen(t, true, nextOther)
+		time.Sleep(idleTime + sweepEvery)
+		wantOpen(t, false, nextOther) // sweeps go on
+		if n := survivedAt(t, counted, panics.PlaceUpkeep); n != 1 {
+			t.Errorf("%v panics are counted, want 1", n)
+		}
+	})
+}
+
 // Too old a connection is not given even if no sweep has come by yet.
 func TestThePoolGivesNothingTooOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10, 10)
+		p := newPool(10, 10, nil)
 		defer p.close()
 		c, other := idle("a:1")
 		p.put(c)
@@ -116,7 +177,7 @@ func TestThePoolGivesNothingTooOld(t *testing.T) {
 
 func TestThePoolKeepsNothingFromBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(10, 10)
+		p := newPool(10, 10, nil)
 		kept, keptOther := idle("a:1")
 		p.put(kept)
 		used, usedOther := idle("a:1")

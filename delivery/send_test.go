@@ -259,16 +259,31 @@ func TestSendKeepsAConnectionOnlyWhenTheBodyIsShort(t *testing.T) {
 func TestSendInflatesNothing(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
-	_, _ = z.Write(make([]byte, 8<<20))
+	_, _ = z.Write(bytes.Repeat([]byte("bomb"), 2<<20))
 	_ = z.Close()
-	addr := receiver(t, "127.0.0.1:0", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(bomb.Bytes())
-	})
-	a := send(t, mustClient(t, insecure()), mustTarget(t, TargetSpec{URL: "http://" + addr.String()}))
-	wantEnd(t, a, Delivered, Reason2xx)
-	if len(a.Snippet) > 2<<10 || !strings.HasPrefix(a.Snippet, "\uFFFD\uFFFD") {
-		t.Errorf("snippet: got %d bytes, %.20q, want the packed bytes", len(a.Snippet), a.Snippet)
+	bombs := func(version int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != version {
+				t.Errorf("asked with %s, want HTTP/%d", r.Proto, version)
+			}
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(bomb.Bytes())
+		}
+	}
+	plain := mustTarget(t, TargetSpec{URL: "http://" + receiver(t, "127.0.0.1:0", bombs(1)).String()})
+	over1, target1 := secure(t, bombs(1), nil)
+	over2, target2 := secure(t, bombs(2), func(s *httptest.Server) { s.EnableHTTP2 = true })
+	for name, v := range map[string]struct {
+		client *Client
+		target *Target
+	}{"plain": {mustClient(t, insecure()), plain}, "over TLS": {over1, target1}, "over HTTP/2": {over2, target2}} {
+		t.Run(name, func(t *testing.T) {
+			a := send(t, v.client, v.target)
+			wantEnd(t, a, Delivered, Reason2xx)
+			if len(a.Snippet) > 2<<10 || !strings.HasPrefix(a.Snippet, "\uFFFD\uFFFD") || strings.Contains(a.Snippet, "bomb") {
+				t.Errorf("snippet: got %d bytes, %.20q, want the packed bytes", len(a.Snippet), a.Snippet)
+			}
+		})
 	}
 }
 

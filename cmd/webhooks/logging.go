@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log"
 	"sync"
@@ -35,25 +36,23 @@ func (w *world) logger(s config.LogSettings) (zerolog.Logger, func()) {
 type buffered struct {
 	mu   sync.Mutex // guards w
 	w    *bufio.Writer
-	end  chan struct{}
-	done chan struct{}
+	stop func() // writes what is left
 }
 
 func newBuffered(out io.Writer) *buffered {
-	b := &buffered{w: bufio.NewWriterSize(out, 64<<10), end: make(chan struct{}), done: make(chan struct{})}
-	go b.run()
+	b := &buffered{w: bufio.NewWriterSize(out, 64<<10)}
+	b.stop = inBackground(nil, b.run) // no guard: it would tell this log
 	return b
 }
 
-func (b *buffered) run() {
-	defer close(b.done)
+func (b *buffered) run(ctx context.Context) {
 	tick := time.NewTicker(logFlush)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			b.flush()
-		case <-b.end:
+		case <-ctx.Done():
 			b.flush()
 			return
 		}
@@ -82,9 +81,4 @@ func (b *buffered) WriteLevel(l zerolog.Level, p []byte) (int, error) {
 		err = b.w.Flush()
 	}
 	return n, err
-}
-
-func (b *buffered) stop() {
-	close(b.end)
-	<-b.done
 }

@@ -3,17 +3,14 @@ package main
 import (
 	"fmt"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/events"
@@ -142,14 +139,18 @@ func TestWhatNATSMayDoToUs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Purge(t.Context()); err != nil {
-			t.Fatal(err)
+		if n := stream.CachedInfo().State.Msgs; n != 1 {
+			t.Fatalf("%d events are parked, want the one to purge", n)
 		}
-		if err := w.v.store.Remove(t.Context(), "s2", 0); err != nil {
+		if err := stream.Purge(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		connect(t, w.v, "s3", receiver.URL, plantedSecret)
 		w.wantAccepted(w.publish("s1", 0), w.publish("s3", 0))
+		later := w.publish("s2", 0) // behind what is gone, in the same lane
+		waitSettled(t, w.v)
+		connectAgain(t, w.v, "s2", receiver.URL)
+		w.wantAccepted(later)
 	})
 	happen("lame duck, and a server that comes back", func(t *testing.T) {
 		w.bus.LameDuckShutdown()
@@ -176,6 +177,12 @@ func TestWhatNATSMayDoToUs(t *testing.T) {
 		w.restart(func(o *server.Options) { o.MaxPayload = 64 << 10 })
 		again := w.publish("s1", 0)
 		w.wantAccepted(again)
+		within(t, func() string {
+			if !strings.Contains(w.log.String(), nats.ErrMaxPayload.Error()) {
+				return "nobody is told that an event cannot be parked, and why"
+			}
+			return ""
+		})
 		w.restart(func(*server.Options) {})
 		connectAgain(t, w.v, "s4", receiver.URL)
 		w.wantAccepted(large)
@@ -214,58 +221,11 @@ func connectAgain(t *testing.T, v *service, survey events.Survey, url string) {
 // ones, without a restart.
 func TestCredentialsThatExpireAreReadAnew(t *testing.T) {
 	t.Parallel()
-	operator, _ := nkeys.CreateOperator()
-	account, _ := nkeys.CreateAccount()
-	user, _ := nkeys.CreateUser()
-	operatorKey, _ := operator.PublicKey()
-	accountKey, _ := account.PublicKey()
-	userKey, _ := user.PublicKey()
-	seed, _ := user.Seed()
-	system, _ := nkeys.CreateAccount()
-	systemKey, _ := system.PublicKey()
-	encoded, err := jwt.NewOperatorClaims(operatorKey).Encode(operator)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted, err := jwt.DecodeOperatorClaims(encoded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	claims := jwt.NewAccountClaims(accountKey)
-	claims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
-	accountJWT, err := claims.Encode(operator)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "user.creds")
-	issue := func(until time.Time) {
-		c := jwt.NewUserClaims(userKey)
-		c.Expires = until.Unix()
-		userJWT, err := c.Encode(account)
-		if err != nil {
-			t.Fatal(err)
-		}
-		creds, err := jwt.FormatUserConfig(userJWT, seed)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, creds, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	accounts := &server.MemAccResolver{}
-	if err := accounts.Store(accountKey, accountJWT); err != nil {
-		t.Fatal(err)
-	}
-	systemJWT, err := jwt.NewAccountClaims(systemKey).Encode(operator)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := accounts.Store(systemKey, systemJWT); err != nil {
-		t.Fatal(err)
-	}
-	bus := externalNATS(t, &server.Options{TrustedOperators: []*jwt.OperatorClaims{trusted}, AccountResolver: accounts, SystemAccount: systemKey})
-	issue(time.Now().Add(3 * time.Second))
+	operated, file := newOperated(t), filepath.Join(t.TempDir(), "user.creds")
+	o := &server.Options{}
+	operated.asks(o)
+	bus := externalNATS(t, o)
+	operated.issue(t, file, time.Now().Add(3*time.Second))
 	var log lockedBuffer
 	s := testSettings(t.TempDir())
 	s.NATS.URL, s.NATS.Creds, s.Keys.Ring = bus.ClientURL(), file, newRing(t)
@@ -283,7 +243,7 @@ func TestCredentialsThatExpireAreReadAnew(t *testing.T) {
 	if err := v.isReady(); err == nil {
 		t.Error("ready although NATS refuses us")
 	}
-	issue(time.Now().Add(time.Hour))
+	operated.issue(t, file, time.Now().Add(time.Hour))
 	owner := &ownersServer{accepted: map[string]int{}}
 	receiver := httptest.NewServer(owner)
 	defer receiver.Close()

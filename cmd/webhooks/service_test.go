@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +141,40 @@ func waitSettled(t *testing.T, v *service) {
 		}
 	}
 	t.Fatal("events still wait after a minute")
+}
+
+// Attempts use one client, whoever makes them: one that was made for each would leave a connection behind every time,
+// until there are no ports.
+func TestAttemptsShareTheirConnections(t *testing.T) {
+	v := open(t, t.TempDir(), zerolog.Nop())
+	defer running(t, v)()
+	owner := &ownersServer{accepted: map[string]int{}}
+	var connections atomic.Int64
+	receiver := httptest.NewUnstartedServer(owner)
+	receiver.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	receiver.Start()
+	defer receiver.Close()
+	connect(t, v, "s1", receiver.URL, plantedSecret)
+	connect(t, v, "s2", receiver.URL, plantedSecret)
+	pub := events.NewPublisher(v.js, events.PublisherOptions{})
+	for i := range 50 {
+		id := fmt.Sprint("r", i)
+		_, err := pub.Publish(t.Context(), event(events.Survey(fmt.Sprint("s", i%2+1)), id))
+		must(t, err)
+		within(t, func() string {
+			if !owner.has(id) {
+				return "event " + id + " is not delivered"
+			}
+			return ""
+		})
+	}
+	if n := connections.Load(); n > 3 { // one may not be back when the next event comes
+		t.Errorf("%d connections for 50 events, one after the other", n)
+	}
 }
 
 func TestReadinessTellsAnAlarmAndWhatToDo(t *testing.T) {

@@ -34,6 +34,7 @@ func TestEachAlertFiresOnARealFault(t *testing.T) {
 			"a cluster that falls apart":            clusterFallsApart,
 			"a consumer and buckets that are gone":  placeIsLost,
 			"more acknowledgements than there are":  moreThanThereAre,
+			"a mistake of the program's own":        mistakeOfOurOwn,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -75,13 +76,19 @@ func moreThanThereAre(t *testing.T) {
 	s := start(t, options{})
 	first := s.awaitReady()
 	last := s.scrape()
-	shown := last.families["webhooks_acks_dropped_total"].GetMetric()
-	if len(shown) != 1 || valueOf(shown[0]) != 0 {
-		t.Fatalf("a fresh replica shows %v", shown)
-	}
-	one := 1.0
-	shown[0].Counter.Value = &one
+	last.raise(t, "webhooks_acks_dropped_total", "")
 	s.wantFiring(first, last, "WebhooksAcksDropped")
+}
+
+// mistakeOfOurOwn likewise has a panic counted: nobody can have a real replica panic,
+// or it would be mended. That each is counted is shown where they are raised, in the
+// consumer's TestAPanicAnywhereCostsNoEventAndNoProcess.
+func mistakeOfOurOwn(t *testing.T) {
+	s := start(t, options{})
+	first := s.awaitReady()
+	last := s.scrape()
+	last.raise(t, "webhooks_panics_total", "event")
+	s.wantFiring(first, last, "WebhooksPanics")
 }
 
 // moreThanIsDelivered gives one slot to an endpoint that takes four seconds, and
