@@ -58,7 +58,7 @@ type step struct {
 
 func brokenAt(t *testing.T, s step, lose bustest.Part) {
 	story(t, func(t *testing.T, w *world) {
-		w.laneMost, w.calm = 20, 5*time.Second
+		w.laneMost = 20
 		r := w.endpoint("s1").answers(500)
 		w.endpoint("healthy")
 		wire := w.wire
@@ -116,7 +116,6 @@ func TestEveryStepOfABurialBrokenTwice(t *testing.T) {
 
 func buriedAt(t *testing.T, pattern string, lose bustest.Part) {
 	story(t, func(t *testing.T, w *world) {
-		w.calm = 5 * time.Second
 		w.endpoint("s1").answers(500)
 		w.endpoint("healthy")
 		w.start()
