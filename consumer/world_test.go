@@ -43,10 +43,13 @@ const storySlots = 100
 // ackWait in the stories; shorter than in production so that they read well.
 const ackWait = 30 * time.Second
 
-// usualCalm is how often replicas look at the mark, and how long they pull, where a
-// story is not of that: asking every second, as they do in production, was a third of
-// what all stories computed.
-const usualCalm = 5 * time.Second
+// How often replicas look at the mark, and how long they pull: as in production in
+// the stories of that, and more seldom in the others, where asking every second was a
+// third of all that they computed.
+const (
+	often     = time.Second
+	usualCalm = 5 * time.Second
+)
 
 // world is a whole deployment inside a bubble of fake time: a real JetStream
 // server, receivers, replicas. Its invariants check themselves at the end of
