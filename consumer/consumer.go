@@ -70,6 +70,7 @@ type Options struct {
 	DisableAfter time.Duration         // how long an endpoint may fail before it is disabled; 0 means five days
 	PullExpires  time.Duration         // how long one pull stays open, and so how long a stop may wait for it; 0 means 1 s
 	MarkInterval time.Duration         // how often the mark is looked at; 0 means 1 s
+	HealthEvery  time.Duration         // how often the bucket of health is asked whether it is still the one that is watched; 0 means 5 s
 	Log          zerolog.Logger        // the zero logger is silent
 	History      History               // the delivery log; nil remembers nothing
 	Metrics      prometheus.Registerer // where the metrics are registered; nil means nowhere
@@ -231,7 +232,7 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTime)
 	defer cancel()
 	names := c.o.Layout.Names
-	board, err := health.Open(ctx, c.js, names, c.o.Log, c.o.Panics)
+	board, err := health.Open(ctx, c.js, names, health.Options{LookEvery: c.o.HealthEvery, Log: c.o.Log, Panics: c.o.Panics})
 	if err != nil {
 		return fmt.Errorf("start the lanes: %w", err)
 	}

@@ -18,6 +18,7 @@ var nopLog = zerolog.Nop()
 
 func TestTheFirstStartSendsNewEventsOnlyAndSaysHowManyAreOlder(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		if err := w.js.DeleteConsumer(t.Context(), "RESPONSES", "webhooks"); err != nil {
 			t.Fatal(err)
 		}
@@ -38,6 +39,7 @@ func TestTheFirstStartSendsNewEventsOnlyAndSaysHowManyAreOlder(t *testing.T) {
 
 func TestADeletedConsumerIsCreatedAgainBehindTheMark(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		w.endpoint("s1")
 		r := w.start()
 		first := w.publish("s1")
@@ -57,6 +59,7 @@ func TestADeletedConsumerIsCreatedAgainBehindTheMark(t *testing.T) {
 
 func TestAConsumerDeletedMidRunComesBackByItself(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		w.endpoint("s1")
 		w.start()
 		first := w.publish("s1")
@@ -77,7 +80,7 @@ func TestAnEmptiedConsumerStateSendsNothingAgain(t *testing.T) {
 		"truncated": func(t *testing.T, file string) { must(t, os.Truncate(file, 0)) },
 		"removed":   func(t *testing.T, file string) { must(t, os.Remove(file)) },
 	} {
-		t.Run(name, func(t *testing.T) { story(t, func(t *testing.T, w *world) { emptiedState(t, w, damage) }) })
+		t.Run(name, func(t *testing.T) { story(t, func(t *testing.T, w *world) { w.calm = often; emptiedState(t, w, damage) }) })
 	}
 }
 
@@ -126,6 +129,7 @@ func emptiedState(t *testing.T, w *world, damage func(*testing.T, string)) {
 // neither opens the consumer nor makes it anew until somebody removes what is left.
 func TestADamagedConsumerStateSaysWhatToRemoveAndSendsNothingAgain(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		w.endpoint("s1")
 		r := w.start()
 		var ids []string
@@ -167,6 +171,7 @@ func (w *world) stateOf(t *testing.T, consumer string) string {
 
 func TestARecreatedStreamStopsAndWaitsForAPerson(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		w.endpoint("s1")
 		r := w.start()
 		first := w.publish("s1")
@@ -198,6 +203,7 @@ func TestARecreatedStreamStopsAndWaitsForAPerson(t *testing.T) {
 
 func TestAnIntactRestartOfEverythingSendsNothingAgain(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		w.endpoint("s1")
 		r := w.start()
 		id := w.publish("s1")

@@ -12,6 +12,7 @@ import (
 
 func TestAPurgeOfWhatIsNotSettledIsSaid(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		r := w.endpoint("s1")
 		w.start()
 		w.publish("s1")
@@ -29,6 +30,7 @@ func TestAPurgeOfWhatIsNotSettledIsSaid(t *testing.T) {
 
 func TestAPurgeOfWhatIsSettledIsNotSaid(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		w.endpoint("s1")
 		w.start()
 		w.publishMany("s1", 20)
@@ -47,6 +49,7 @@ func TestAPurgeOfWhatIsSettledIsNotSaid(t *testing.T) {
 // TestWhatIsOwedOutlivesTheBucketOfHealth: the promise stands nowhere else.
 func TestWhatIsOwedOutlivesTheBucketOfHealth(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
+		w.calm = often
 		r := w.endpoint("s1").answers(410)
 		w.start()
 		w.start()

@@ -43,6 +43,14 @@ const storySlots = 100
 // ackWait in the stories; shorter than in production so that they read well.
 const ackWait = 30 * time.Second
 
+// How often replicas look at the mark, and how long they pull: as in production in
+// the stories of that, and more seldom in the others, where asking every second was a
+// third of all that they computed.
+const (
+	often     = time.Second
+	usualCalm = 5 * time.Second
+)
+
 // world is a whole deployment inside a bubble of fake time: a real JetStream
 // server, receivers, replicas. Its invariants check themselves at the end of
 // each story.
@@ -67,7 +75,7 @@ type world struct {
 	laneMost  int                                         // events one lane holds; 0 is the default
 	metrics   prometheus.Registerer                       // of the one replica of a story that counts; nil counts nowhere
 	tracer    trace.Tracer                                // of replicas started from now on; nil traces nothing
-	calm      time.Duration                               // how often replicas started from now on look at the mark, and how long they pull; 0 is the default
+	calm      time.Duration                               // how often replicas started from now on look at the mark and at the buckets they watch, and how long they pull; 0 is what it is in production
 	lookups   func(consumer.Endpoints) consumer.Endpoints // around each replica's store; nil leaves it as it is
 	trap      *trap                                       // set in each replica's way to NATS and to receivers; nil sets none
 	panics    *panics.Guard                               // of all that a replica is made of; nil leaves the consumer to its own
@@ -98,7 +106,7 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	keys, err := config.NewKeyring(key)
 	must(t, err)
-	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, unwired: map[string]bool{}, published: map[string]*published{}, log: &syncBuffer{}, wire: &bustest.Wire{}}
+	w := &world{t: t, server: bustest.New(t, server.Options{ServerName: "story", MaxPayload: 8 << 20}), internet: newInternet(), keys: keys, unwired: map[string]bool{}, published: map[string]*published{}, log: &syncBuffer{}, wire: &bustest.Wire{}, calm: usualCalm}
 	// Inside a bubble the server ages messages by a clock outside it, and would
 	// expire every lease at once; a replica that crashes takes its leases along in
 	// crash instead.
@@ -277,7 +285,7 @@ func (w *world) tryStart() (*replica, error) {
 	log := zerolog.New(w.log).With().Int("replica", len(w.replicas)).Logger()
 	var err error
 	if r.store, err = config.Open(w.t.Context(), js, w.layout.Names.Endpoints(), config.StoreOptions{
-		Keys: w.keys, Rules: delivery.Rules{AllowInsecure: true}, Log: log, Panics: w.panics,
+		Keys: w.keys, Rules: delivery.Rules{AllowInsecure: true}, Log: log, Panics: w.panics, CheckEvery: max(w.calm, time.Minute),
 	}); err != nil {
 		return nil, err
 	}
@@ -296,7 +304,7 @@ func (w *world) tryStart() (*replica, error) {
 	}
 	r.consumer = consumer.New(js, endpoints, sender, consumer.Options{
 		Layout: w.layout, Replica: r.id, Slots: storySlots, LaneEvents: w.laneMost, DisableAfter: w.disable, Log: log,
-		MarkInterval: w.calm, PullExpires: w.calm, History: w.history, Metrics: w.metrics, Tracer: w.tracer, Panics: w.panics,
+		MarkInterval: w.calm, HealthEvery: w.calm, PullExpires: w.calm, History: w.history, Metrics: w.metrics, Tracer: w.tracer, Panics: w.panics,
 	})
 	fetch, stop := context.WithCancel(context.Background())
 	work, kill := context.WithCancel(context.Background())

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
 )
 
 // inline is a command in a sentence or a table of a page.
@@ -15,13 +17,13 @@ var inline = regexp.MustCompile("`(?:[A-Z_]+=\\S+ )*webhooks ([a-z][^`]*)`")
 // TestTheCommandsThatDocumentsNameParse reads every command that a sentence or a
 // table of a page names. The fenced ones are run, by deployments/documents.
 func TestTheCommandsThatDocumentsNameParse(t *testing.T) {
-	found := 0
+	found, parser := 0, newParser(t) // one for all: making it takes longer than what it reads
 	look := func(page string) {
 		text, err := os.ReadFile(page)
 		must(t, err)
 		for _, m := range inline.FindAllStringSubmatch(string(text), -1) {
 			found++
-			checkNamed(t, page, m[1])
+			checkNamed(t, parser, page, m[1])
 		}
 	}
 	for _, page := range []string{"../../README.md", "../../CHANGELOG.md"} {
@@ -47,7 +49,7 @@ var abbreviated = regexp.MustCompile(`[|…]|<[a-z ]+>`)
 
 // checkNamed parses a command; of one that names no arguments the words must be
 // those of a command.
-func checkNamed(t *testing.T, page, line string) {
+func checkNamed(t *testing.T, parser *kong.Kong, page, line string) {
 	t.Helper()
 	line = abbreviated.ReplaceAllStringFunc(line, func(s string) string {
 		if s == "|" {
@@ -57,14 +59,14 @@ func checkNamed(t *testing.T, page, line string) {
 	})
 	if strings.Contains(line, "|") {
 		for _, one := range alternatives(line) {
-			checkWords(t, page, one)
+			checkWords(t, parser, page, one)
 		}
 		return
 	}
-	if _, err := newParser(t).Parse(words(t, line)); err != nil && !strings.Contains(err.Error(), "missing") && !strings.Contains(err.Error(), "expected") {
+	if _, err := parser.Parse(words(t, line)); err != nil && !strings.Contains(err.Error(), "missing") && !strings.Contains(err.Error(), "expected") {
 		t.Errorf("%s: `webhooks %s`: %v", page, line, err)
 	}
-	checkWords(t, page, line)
+	checkWords(t, parser, page, line)
 }
 
 // alternatives spells out "keys list|show".
@@ -83,9 +85,9 @@ func alternatives(line string) (all []string) {
 }
 
 // checkWords looks for the command that a line begins with.
-func checkWords(t *testing.T, page, line string) {
+func checkWords(t *testing.T, parser *kong.Kong, page, line string) {
 	t.Helper()
-	node := newParser(t).Model.Node
+	node := parser.Model.Node
 	for word := range strings.FieldsSeq(line) {
 		if len(node.Children) == 0 {
 			return

@@ -28,8 +28,8 @@ func newParserInto(t *testing.T, c *commands) *kong.Kong {
 // TestEveryCommandHasExamplesThatParse holds the examples of the help to the
 // commands there are, both ways.
 func TestEveryCommandHasExamplesThatParse(t *testing.T) {
-	known := map[string]bool{}
-	for _, leaf := range newParser(t).Model.Leaves(true) {
+	known, parser := map[string]bool{}, newParser(t)
+	for _, leaf := range parser.Model.Leaves(true) {
 		path := pathOf(leaf)
 		known[path] = true
 		if examples[path] == "" {
@@ -52,7 +52,7 @@ func TestEveryCommandHasExamplesThatParse(t *testing.T) {
 			line, _, _ = strings.Cut(line, " | ")
 			line, _, _ = strings.Cut(line, " > ")
 			line, _, _ = strings.Cut(line, ")") // of <(…)
-			if _, err := newParser(t).Parse(words(t, line)); err != nil {
+			if _, err := parser.Parse(words(t, line)); err != nil {
 				t.Errorf("webhooks %s: the example %q: %v", path, line, err)
 			}
 		}

@@ -75,7 +75,7 @@ func (s resting) endpointAt(t *testing.T, survey events.Survey, enabled bool) co
 // mend changes the health record of a survey as a replica would.
 func (s resting) mend(t *testing.T, f func(ctx context.Context, b *health.Board) error) {
 	t.Helper()
-	b, err := health.Open(t.Context(), s.js, s.names, zerolog.Nop(), nil)
+	b, err := health.Open(t.Context(), s.js, s.names, health.Options{})
 	must(t, err)
 	defer b.Close()
 	must(t, f(t.Context(), b))

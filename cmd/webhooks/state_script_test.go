@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // the script's folder.
 func buildNATSServer(ts *testscript.TestScript, _ bool, _ []string) {
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", ts.MkAbs("nats-server"), "github.com/nats-io/nats-server/v2")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as all tests build it, so that it is compiled once
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		ts.Fatalf("build nats-server: %v\n%s", err, out)

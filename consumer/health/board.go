@@ -19,20 +19,36 @@ import (
 )
 
 const (
-	resyncEvery = time.Minute     // a watch can go blind
-	lookEvery   = 5 * time.Second // whether the bucket is still the one that is watched
+	lookEvery   = 5 * time.Second
 	lookTime    = 3 * time.Second
 	rewatchWait = time.Second // after a watch that could not be opened
 )
+
+// Options are the choices of a [Board]. The zero value works.
+type Options struct {
+	LookEvery time.Duration  // how often the bucket is asked whether it is still the one that is watched; 0 means 5 s
+	Log       zerolog.Logger // the zero logger is silent
+	Panics    *panics.Guard  // counts and tells of panics; nil only catches them
+}
+
+func (o Options) lookEvery() time.Duration {
+	if o.LookEvery > 0 {
+		return o.LookEvery
+	}
+	return lookEvery
+}
+
+// resyncEvery is how often everything is read anew, for a watch can go blind: a
+// minute, unless the bucket is looked at more seldom than it is by default.
+func (o Options) resyncEvery() time.Duration { return 12 * o.lookEvery() }
 
 // Board is the bucket in memory. It is safe for concurrent use.
 type Board struct {
 	js       jetstream.JetStream
 	bucket   string
 	stream   string // the event stream
-	log      zerolog.Logger
+	o        Options
 	quiet    *quiet.Log // trouble that lasts
-	panics   *panics.Guard
 	learning sync.Mutex // one comes to know something at a time
 	records  sync.Map   // events.Survey -> known
 	trouble  error      // why the last watch ended; owned by run until it has returned
@@ -44,8 +60,8 @@ type Board struct {
 // Open reads the bucket and goes on watching it. It returns when all that is in
 // the bucket is in memory; ctx bounds that and nothing else. A bucket that is not
 // there is an error at once, anything else is tried again until ctx ends.
-func Open(ctx context.Context, js jetstream.JetStream, names events.Names, log zerolog.Logger, guard *panics.Guard) (*Board, error) {
-	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), log: log, quiet: quiet.New(log), panics: guard}
+func Open(ctx context.Context, js jetstream.JetStream, names events.Names, o Options) (*Board, error) {
+	b := &Board{js: js, bucket: names.Health(), stream: names.Stream(), o: o, quiet: quiet.New(o.Log)}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
 	first := make(chan error, 1)
@@ -90,7 +106,7 @@ func (b *Board) All() iter.Seq[events.Survey] {
 // run watches, and begins anew every minute and whenever the watch ends.
 func (b *Board) run(ctx context.Context, first chan<- error) {
 	for {
-		err := b.panics.Try(panics.PlaceHealth, func() error { return b.watch(ctx, func() { tell(first, nil) }) })
+		err := b.o.Panics.Try(panics.PlaceHealth, func() error { return b.watch(ctx, func() { tell(first, nil) }) })
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			tell(first, err)
 		}
@@ -98,7 +114,7 @@ func (b *Board) run(ctx context.Context, first chan<- error) {
 			return
 		}
 		if b.trouble = err; err != nil {
-			b.log.Debug().Err(err).Msg("the health of endpoints could not be watched")
+			b.o.Log.Debug().Err(err).Msg("the health of endpoints could not be watched")
 			wait.For(ctx, rewatchWait)
 		}
 	}
@@ -126,9 +142,9 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 		return fmt.Errorf("watch bucket %s: %w", b.bucket, err)
 	}
 	defer func() { _ = w.Stop() }() // its context ends it as well
-	resync := time.NewTimer(resyncEvery)
+	resync := time.NewTimer(b.o.resyncEvery())
 	defer resync.Stop()
-	look := time.NewTicker(lookEvery)
+	look := time.NewTicker(b.o.lookEvery())
 	defer look.Stop()
 	there := map[events.Survey]bool{}
 	for {
@@ -175,7 +191,7 @@ func (b *Board) restore(ctx context.Context, kv jetstream.KeyValue) error {
 			}
 			n++
 		}
-		b.log.Warn().Str("bucket", b.bucket).Int("records", n).Msg("the bucket was made anew; what was known of failing endpoints is in it again")
+		b.o.Log.Warn().Str("bucket", b.bucket).Int("records", n).Msg("the bucket was made anew; what was known of failing endpoints is in it again")
 	}
 	b.created = created
 	return nil
@@ -199,7 +215,7 @@ func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
 func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
 	survey := events.Survey(e.Key())
 	var r Record
-	err := b.panics.Try(panics.PlaceHealth, func() (err error) {
+	err := b.o.Panics.Try(panics.PlaceHealth, func() (err error) {
 		r, err = decode(e.Value())
 		return err
 	})

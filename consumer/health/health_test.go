@@ -8,7 +8,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"github.com/popsee/webhooks/consumer/internal/bustest"
@@ -45,7 +44,7 @@ func bucket(t *testing.T, js jetstream.JetStream) {
 
 func open(t *testing.T, js jetstream.JetStream) *Board {
 	t.Helper()
-	b, err := Open(t.Context(), js, events.Names{}, zerolog.Nop(), nil)
+	b, err := Open(t.Context(), js, events.Names{}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

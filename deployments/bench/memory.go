@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
@@ -110,7 +108,7 @@ func (m *memoryRun) run(ctx context.Context) (err error) {
 	if err := m.g.prepareService(ctx); err != nil {
 		return err
 	}
-	if m.board, err = health.Open(ctx, m.g.js, layout.Layout{}.Names, zerolog.Nop(), nil); err != nil {
+	if m.board, err = health.Open(ctx, m.g.js, layout.Layout{}.Names, health.Options{}); err != nil {
 		return err
 	}
 	defer m.board.Close()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/layout"
@@ -118,7 +117,7 @@ func (c *parkingCommand) failing(ctx context.Context, o setup, r *parkingRound) 
 // knownToFail writes down of every failing endpoint that it fails, and is not probed
 // for an hour: nothing is sent to it meanwhile.
 func (g *rig) knownToFail(ctx context.Context) error {
-	board, err := health.Open(ctx, g.js, layout.Layout{}.Names, zerolog.Nop(), nil)
+	board, err := health.Open(ctx, g.js, layout.Layout{}.Names, health.Options{})
 	if err != nil {
 		return err
 	}

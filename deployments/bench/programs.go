@@ -59,6 +59,7 @@ func buildWatermill(ctx context.Context, dir string) error {
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "watermill"), ".")
 	cmd.Dir = filepath.Join(strings.TrimSpace(string(root)), "deployments", "bench", "watermill")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the others are built
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build the Watermill consumer: %w", err)

@@ -172,6 +172,7 @@ func (r *reader) here(text string) string {
 
 func (r *reader) environment() []string {
 	return append(os.Environ(),
+		"CGO_ENABLED=0", // what a page builds is made of what the tools here are made of, which is compiled already
 		"PATH="+r.bin+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "NO_PROXY=*", "no_proxy=*",
 		"WEBHOOKS_LISTEN="+r.nats, "WEBHOOKS_ADMIN_LISTEN="+r.admin, "WEBHOOKS_ALLOW_INSECURE_ENDPOINTS=true")
 }

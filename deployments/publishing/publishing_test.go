@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/deployments/internal/process"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -148,9 +149,10 @@ type service struct{ binary, nats, data string }
 
 func startService(t *testing.T) *service {
 	t.Helper()
-	s := &service{binary: filepath.Join(t.TempDir(), "webhooks"), nats: freeAddress(t), data: t.TempDir()}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "../../cmd/webhooks").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin := t.TempDir()
+	s := &service{binary: filepath.Join(bin, "webhooks"), nats: freeAddress(t), data: t.TempDir()}
+	if err := process.Build(t.Context(), bin, "github.com/popsee/webhooks/cmd/webhooks"); err != nil {
+		t.Fatal(err)
 	}
 	admin := freeAddress(t)
 	var log strings.Builder

@@ -166,7 +166,9 @@ func start(t *testing.T, name string) *running {
 func buildGo(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "receiver")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./go").CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./go")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as other programs are built for tests: the standard library is compiled once
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return binary

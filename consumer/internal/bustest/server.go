@@ -17,6 +17,11 @@ import (
 // maxStore bounds what a test's server may keep, in bytes.
 const maxStore = 4 << 30
 
+// syncEvery is how often a test's server syncs its files. In a story of days it would
+// do so thousands of times, and on a real disk; no test takes the disk away from under
+// a server.
+const syncEvery = 24 * time.Hour
+
 // Server is a real JetStream server in the test's process. Clients find the one
 // that runs now, so that a reconnect finds the restarted one.
 type Server struct {
@@ -35,6 +40,9 @@ func New(t testing.TB, o server.Options) *Server {
 	o.JetStream, o.DontListen, o.NoSigs, o.NoLog = true, true, true, true
 	if o.StoreDir == "" {
 		o.StoreDir = t.TempDir()
+	}
+	if o.SyncInterval == 0 {
+		o.SyncInterval = syncEvery
 	}
 	if o.JetStreamMaxStore == 0 {
 		o.JetStreamMaxStore = maxStore

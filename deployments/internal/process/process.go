@@ -22,9 +22,13 @@ import (
 // in hand 25 s.
 const stopTime = 40 * time.Second
 
-// Build builds programs into a folder, by their import paths; flags of go build may stand before them.
+// Build builds programs into a folder, by their import paths; flags of go build may
+// stand before them. They are built without cgo, as they are shipped, whatever the
+// environment says: under the race detector, which needs it, all that they are made of
+// would be compiled once more.
 func Build(ctx context.Context, dir string, programs ...string) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, programs...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build the programs: %w", err)
