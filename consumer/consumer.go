@@ -139,6 +139,7 @@ type Consumer struct {
 	lookErr  atomic.Pointer[error]
 	floor    atomic.Uint64 // of the durable, as last seen; 0 until then
 	backlog  atomic.Uint64 // events no replica has been given yet, as last seen
+	lagging  atomic.Int64  // since when there have been some, as far as was looked, Unix ns
 	hurry    chan struct{} // capacity one: look at the mark now
 	stopping atomic.Bool
 
@@ -308,7 +309,9 @@ func (c *Consumer) look(ctx context.Context) error {
 }
 
 func (c *Consumer) observe(stream *jetstream.StreamInfo, info *jetstream.ConsumerInfo) {
-	c.backlog.Store(info.NumPending)
+	if before := c.backlog.Swap(info.NumPending); before == 0 {
+		c.lagging.Store(time.Now().UnixNano())
+	}
 	c.yieldingObserved(info.NumPending)
 	c.metrics.lag.Set(float64(info.NumPending))
 	c.metrics.ackPending.Set(float64(info.NumAckPending))

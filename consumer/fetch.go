@@ -24,6 +24,7 @@ func (c *Consumer) pull(ctx, work context.Context) {
 	for ctx.Err() == nil {
 		c.pulled.Store(time.Now().UnixNano())
 		if c.mark.Alarm() != nil {
+			c.received.Store(time.Now().UnixNano()) // nobody asks: that nothing arrives is no stall
 			wait.For(ctx, orDuration(c.o.MarkInterval, time.Second))
 			continue
 		}

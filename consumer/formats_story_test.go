@@ -3,7 +3,6 @@ package consumer_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -38,7 +37,7 @@ func (w *world) standing() string {
 	must(w.t, err)
 	var parts []string
 	for _, l := range all {
-		parts = append(parts, fmt.Sprintf("%d %s", l.Count, l.What))
+		parts = append(parts, l.String())
 	}
 	return strings.Join(parts, ", ")
 }

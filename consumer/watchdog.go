@@ -41,8 +41,9 @@ func (c *Consumer) bind(ctx context.Context) (jetstream.Consumer, error) {
 
 func (c *Consumer) unbind() { c.binding.cons.Store(nil) }
 
-// stalled says whether events wait although this replica has been asking.
+// stalled says whether events have been waiting although this replica has been asking.
+// What comes after a quiet hour has not been waiting for that hour.
 func (c *Consumer) stalled(now time.Time) bool {
-	last := c.received.Load()
-	return last != 0 && c.backlog.Load() > 0 && now.Sub(time.Unix(0, last)) > stallAfter
+	since := max(c.received.Load(), c.lagging.Load())
+	return c.backlog.Load() > 0 && now.Sub(time.Unix(0, since)) > stallAfter
 }

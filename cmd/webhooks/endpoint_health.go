@@ -13,9 +13,9 @@ import (
 // healthLine is one thing to say about an endpoint's health.
 type healthLine struct{ name, value string }
 
-// healthLines says what is known of an endpoint in a revision; nothing when it is
+// healthLines says what is known of a survey's endpoint in a revision; nothing when it is
 // well.
-func healthLines(r health.Record, revision uint64, now time.Time) (lines []healthLine) {
+func healthLines(survey string, r health.Record, revision uint64, now time.Time) (lines []healthLine) {
 	say := func(name, format string, args ...any) {
 		lines = append(lines, healthLine{name, fmt.Sprintf(format, args...)})
 	}
@@ -27,7 +27,8 @@ func healthLines(r health.Record, revision uint64, now time.Time) (lines []healt
 		say(name, "%s, by %s: %s", ago(r.Disabled.At, now), endpoints.ByWhom(r.Disabled.By), r.Disabled.Why)
 	}
 	if r.Failing() {
-		say("failing", "since %s, failed %s, last: %s", ago(r.Since, now), count(r.Failures, "time"), r.Reason)
+		say("failing", "since %s, last: %s", ago(r.Since, now), r.Reason)
+		say("tried in vain", "%s since, the one of that moment included; with those before it: webhooks attempts --survey %s --failed", count(r.Failures, "time"), survey)
 		say("last failure", "%s", ago(r.LastFailure, now))
 	}
 	if r.Failing() && !r.NextProbe.IsZero() {

@@ -112,7 +112,7 @@ func printEndpoint(w *world, v endpoints.View, now time.Time) error {
 	if v.Health == nil {
 		return nil
 	}
-	for _, line := range healthLines(*v.Health, v.Revision, now) {
+	for _, line := range healthLines(v.Survey, *v.Health, v.Revision, now) {
 		w.printf("%-14s %s\n", line.name, line.value)
 	}
 	return nil

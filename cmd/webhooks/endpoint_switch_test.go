@@ -35,7 +35,8 @@ func TestAnEndpointThatTheServiceDisabledIsEnabledByANewRevision(t *testing.T) {
 	s.disabled(t, 1)
 	out, _, _ := s.command(t, "endpoint", "get", "s1")
 	wantSaid(t, out, "state          disabled by the service", "by the service: it failed for 5 days: timeout",
-		"failing        since ", "(5 d ago), failed 2 times, last: timeout", "owed           from sequence 1 on: what is published before ")
+		"failing        since ", "(5 d ago), last: timeout", "tried in vain  2 times since, the one of that moment included; with those before it: webhooks attempts --survey s1 --failed",
+		"owed           from sequence 1 on: what is published before ")
 	if strings.Contains(out, "next probe") {
 		t.Errorf("a disabled endpoint is not probed:\n%s", out)
 	}

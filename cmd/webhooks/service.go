@@ -34,8 +34,7 @@ import (
 
 // How long opening and closing may take.
 const (
-	openTime   = time.Minute      // one step of the start: a million endpoints load in ten seconds
-	finishTime = 25 * time.Second // what is in hand may finish; orchestrators kill after 30 s
+	openTime   = time.Minute // one step of the start: a million endpoints load in ten seconds
 	closeTime  = 10 * time.Second
 	headerRoom = 16 << 10 // of max_payload, for headers
 )
@@ -68,6 +67,7 @@ type service struct {
 	consumer *consumer.Consumer
 	ready    atomic.Pointer[consumer.Consumer] // set once everything is open
 	gone     chan error                        // the connection is closed for good
+	endBy    time.Time                         // when the process is to have ended; zero: nobody has told it to end
 }
 
 // openService opens everything. On an error what was opened is closed again.
@@ -93,8 +93,6 @@ func (v *service) step(ctx context.Context, open func(context.Context) error) er
 	return open(ctx)
 }
 
-func (v *service) close() error { return v.closers.Close() }
-
 // openEmbedded starts the server in the process when no NATS is given.
 func (v *service) openEmbedded(context.Context) error {
 	if v.settings.NATS.External() {
@@ -110,7 +108,7 @@ func (v *service) openEmbedded(context.Context) error {
 	}
 	v.embedded = s
 	v.own.listens(s.URL())
-	v.closers.Push("embedded NATS server", time.Minute, func(context.Context) error { return s.Shutdown() })
+	v.closers.Push("embedded NATS server", stopTime, func(context.Context) error { return s.Shutdown() })
 	v.log.Info().Str("data", e.DataDir).Str("url", s.URL()).Stringer("max_store", e.MaxStore).
 		Msg("no NATS was given: started an embedded one, every write synced to disk")
 	return nil
@@ -404,7 +402,6 @@ func (v *service) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	v.log.Info().Msg("stopping: what is in hand finishes first")
-	late := time.AfterFunc(finishTime, stopWork)
-	defer late.Stop()
-	return <-ended
+	v.endBy = time.Now().Add(stopTime)
+	return finish(ended, stopWork)
 }

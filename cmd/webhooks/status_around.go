@@ -132,11 +132,7 @@ func (s *session) around(ctx context.Context, v *statusView) error {
 func leftWords(all []formats.Left) string {
 	var parts []string
 	for _, l := range all {
-		least := ""
-		if l.Least {
-			least = "at least "
-		}
-		parts = append(parts, fmt.Sprintf("%s%d %s", least, l.Count, l.What))
+		parts = append(parts, l.String())
 	}
 	return strings.Join(parts, ", ") + ": written by a newer version, left alone by this one"
 }

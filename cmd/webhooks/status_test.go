@@ -71,6 +71,19 @@ func TestStatusSaysWhatANewerVersionWrote(t *testing.T) {
 	if code != exitOK || errw != "" {
 		t.Errorf("code %d: %s", code, errw)
 	}
+	// Of a long stream the end is looked at, and that is said: two of its 1,202 messages
+	// are a newer version's, and one of those stands in the newest 1,000.
+	for i := range 1200 {
+		m := &nats.Msg{Subject: s.names.LaneSubject("s1"), Header: nats.Header{events.FormatHeader: {events.Format}}}
+		if i == 400 {
+			m.Header = header
+		}
+		_, err := s.js.PublishMsgAsync(m)
+		must(t, err)
+	}
+	<-s.js.PublishAsyncComplete()
+	out, _, _ = s.command(t, "status", "--sample", "0", "--admin-listen", "")
+	wantSaid(t, out, "newer        1 of the newest 1000 waiting events, 1 dead letters")
 }
 
 func TestRates(t *testing.T) {

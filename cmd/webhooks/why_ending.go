@@ -101,7 +101,7 @@ func (f *facts) inLane() ending {
 	due, ok := delivery.Next(latest(f.waiting.Parked, f.health.Recovered), f.id, f.now)
 	switch {
 	case f.health.Failing():
-		e.Now += fmt.Sprintf(": its endpoint fails since %s, %s, last: %s", ago(f.health.Since, f.now), count(f.health.Failures, "time"), f.health.Reason)
+		e.Now += fmt.Sprintf(": its endpoint fails since %s, last: %s", ago(f.health.Since, f.now), f.health.Reason)
 		e.NextAt = f.health.NextProbe
 		e.Next = "one event is tried at " + ahead(e.NextAt, f.now) + "; once one is accepted, all that waits is sent at once"
 	case f.waiting.DueNow:

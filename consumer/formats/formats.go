@@ -18,15 +18,25 @@ import (
 )
 
 // newest is how many messages of a stream are looked at, from its end: what a newer
-// version wrote stands there, and whoever asks is not to wait for millions.
-const newest = 50_000
+// version writes stands there, and people ask again and again. Whoever lists lanes,
+// dead letters or the delivery log is told of every one that cannot be read.
+const newest = 1_000
 
 // Left is what is left alone in one stream or bucket.
 type Left struct {
 	Where string `json:"where"` // the stream or bucket
 	What  string `json:"what"`  // what stands there, for people, as a plural
 	Count int    `json:"count"`
-	Least bool   `json:"at_least,omitempty"` // only the newest 50,000 messages were looked at
+	Least bool   `json:"at_least,omitempty"`  // there may be more: not every message was looked at,
+	Of    int    `json:"of_newest,omitempty"` // but so many, from the end
+}
+
+// String says it for people.
+func (l Left) String() string {
+	if l.Least {
+		return fmt.Sprintf("%d of the newest %d %s", l.Count, l.Of, l.What)
+	}
+	return fmt.Sprintf("%d %s", l.Count, l.What)
 }
 
 // place is a stream whose messages, or a bucket whose values, have a format.
@@ -54,7 +64,8 @@ func places(names events.Names) []place {
 }
 
 // Newer counts what is in another format than this version writes, place by place;
-// nil where there is nothing. A stream or bucket that does not exist is left out.
+// nil where there is nothing among the newest of each. A stream or bucket that does not
+// exist is left out.
 // The formats of endpoints and leases are not asked for: an endpoint that this
 // version does not understand is invalid and says so, a lease counts by its key.
 func Newer(ctx context.Context, js jetstream.JetStream, names events.Names) (all []Left, err error) {
@@ -85,7 +96,7 @@ func (p place) count(ctx context.Context, js jetstream.JetStream) (Left, error) 
 	}
 	o := walk.Options{Bodies: p.bodies}
 	if l.Least = state.Msgs > newest && state.LastSeq > newest; l.Least {
-		o.From = state.LastSeq - newest + 1
+		o.From, l.Of = state.LastSeq-newest+1, newest
 	}
 	for m, err := range walk.Stream(ctx, js, p.stream, o) {
 		if err != nil {

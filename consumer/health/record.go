@@ -48,7 +48,7 @@ type Record struct {
 	Since       time.Time `json:"failing_since,omitzero"`  // zero: it does not fail
 	From        uint64    `json:"failing_from,omitempty"`  // from this sequence of the event stream on nothing has been delivered; 0: unknown
 	Reason      string    `json:"reason,omitempty"`        // of the last failure, as in the delivery log
-	Failures    int       `json:"failures,omitempty"`      // since then, of the endpoint as a whole
+	Failures    int       `json:"failures,omitempty"`      // from then on, of the endpoint as a whole: the one that decided it is the first, those before and beside it are in the delivery log alone
 	LastFailure time.Time `json:"last_failure,omitzero"`   // when it was last tried in vain
 	NextProbe   time.Time `json:"next_probe,omitzero"`     // when it is tried next
 	Waiting     int       `json:"waiting_events,omitzero"` // in its lane when the record was last written

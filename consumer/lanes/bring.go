@@ -39,7 +39,7 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 	s.background(func() func() {
 		var b brought
 		err := s.o.o.Panics.Try(panics.PlaceTry, func() (err error) {
-			b, err = s.bringNow(context.WithoutCancel(ctx), l.survey, most)
+			b, err = s.bringNow(s.kept, l.survey, most)
 			return err
 		})
 		if err != nil {
@@ -78,7 +78,7 @@ func (s *shard) confirm(ctx context.Context, survey events.Survey) (health.Recor
 
 // brought writes how far that went.
 func (s *shard) brought(ctx context.Context, survey events.Survey, r health.Record, b brought) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if b.ended && !b.at.Before(r.OwedUntil.Add(skew)) {
 		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane")

@@ -38,7 +38,7 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	}
 	from := l.promiseFrom(r, state)
 	s.o.missed(l.survey, r, state)
-	s.note(ctx, l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
+	s.note(l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, state.at, state.first)
 		if err != nil {
 			return err
@@ -101,25 +101,24 @@ func (s *shard) rescue(ctx context.Context, l *lane) {
 		i, _ := l.find(e.src)
 		l.fly(&l.entries[i])
 		s.background(func() func() {
-			g := s.lost(ctx, l.survey, e)
+			g := s.lost(l.survey, e)
 			return func() { s.land(ctx, l, g) }
 		})
 	}
 }
 
 // lost buries an event of a disabled endpoint.
-func (s *shard) lost(ctx context.Context, survey events.Survey, e entry) (g landing) {
-	ctx = context.WithoutCancel(ctx)
+func (s *shard) lost(survey events.Survey, e entry) (g landing) {
 	g = landing{entry: e, result: Result{Verdict: Held}, due: time.Now().Add(promiseAgain)}
 	defer s.o.o.Panics.Catch(panics.PlaceTry, nil)
-	w, err := s.fetch(ctx, survey, e.seq)
+	w, err := s.fetch(s.kept, survey, e.seq)
 	switch {
 	case err != nil:
 		s.o.trouble(survey, err, "a parked event could not be read; it waits")
 	case w == nil:
 		g.gone = true
 	default:
-		g.gone = s.bury(ctx, w, Result{Reason: "disabled", Detail: "its endpoint is disabled, and it has left the event stream"}) == nil
+		g.gone = s.bury(s.kept, w, Result{Reason: "disabled", Detail: "its endpoint is disabled, and it has left the event stream"}) == nil
 	}
 	return g
 }

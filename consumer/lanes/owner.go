@@ -124,7 +124,9 @@ func New(js jetstream.JetStream, deliver Deliverer, o Options) *Owner {
 // Own works on a shard until ctx ends, and returns when nothing of it is being
 // tried any more. It is what leases.Keeper calls.
 func (o *Owner) Own(ctx context.Context, l *leases.Lease) {
-	s := newShard(o, l)
+	kept, end := wait.Outlive(ctx, endTime)
+	defer end()
+	s := newShard(kept, o, l)
 	o.mu.Lock()
 	o.shards[l.Shard] = s
 	o.mu.Unlock()

@@ -25,7 +25,7 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 	s.background(func() func() {
 		var b brought
 		err := s.o.o.Panics.Try(panics.PlaceTry, func() (err error) {
-			b, err = s.salvageNow(context.WithoutCancel(ctx), l, r, state)
+			b, err = s.salvageNow(s.kept, l, r, state)
 			return err
 		})
 		if err != nil {

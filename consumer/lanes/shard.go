@@ -17,7 +17,8 @@ const (
 	askTime     = 5 * time.Second        // one question to NATS
 	panickedFor = time.Minute            // a shard, or an event of it, is left alone after a panic
 	lastDelay   = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
-	leaveTime   = 3 * time.Second        // to remove what was delivered, when a shard is let go
+	endTime     = 8 * time.Second        // for what has begun when a shard is let go: an attempt takes up to five, and its end is then stored
+	leaveTime   = 3 * time.Second        // to remove what was delivered, after that
 	arriveTend  = 200 * time.Millisecond // between looks at all lanes while they arrive: looking at each event's would cost more than reading it
 )
 
@@ -34,6 +35,7 @@ const (
 type shard struct {
 	o     *Owner
 	lease *leases.Lease
+	kept  context.Context //nolint:containedctx // for what is stored of lanes: it ends a while after the shard is to be let go, whether or not NATS answers
 	lanes map[events.Survey]*lane
 
 	fed     chan fed        // from the feed
@@ -50,9 +52,9 @@ type shard struct {
 	look    time.Time     // until then nobody looks at all lanes, while they arrive
 }
 
-func newShard(o *Owner, l *leases.Lease) *shard {
+func newShard(kept context.Context, o *Owner, l *leases.Lease) *shard {
 	return &shard{
-		o: o, lease: l, lanes: map[events.Survey]*lane{},
+		o: o, lease: l, kept: kept, lanes: map[events.Survey]*lane{},
 		fed: make(chan fed, 256), ended: make(chan func(), 64), pokes: make(chan events.Survey, 256), asked: make(chan func()), over: make(chan struct{}),
 	}
 }
@@ -224,7 +226,7 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 		l = s.lane(survey)
 	}
 	if known {
-		s.note(ctx, survey, "a changed endpoint could not be given a new start", func(ctx context.Context) error {
+		s.note(survey, "a changed endpoint could not be given a new start", func(ctx context.Context) error {
 			return s.o.o.Health.Restart(ctx, survey, now)
 		})
 	}
@@ -239,8 +241,8 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 
 // note writes to the endpoint's health. What it says when that fails is all that
 // can be done: the next one to look finds out by itself.
-func (s *shard) note(ctx context.Context, survey events.Survey, otherwise string, write func(ctx context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+func (s *shard) note(survey events.Survey, otherwise string, write func(ctx context.Context) error) {
+	ctx, cancel := context.WithTimeout(s.kept, askTime)
 	defer cancel()
 	if err := write(ctx); err != nil {
 		s.o.trouble(survey, err, otherwise)

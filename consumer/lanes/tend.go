@@ -23,7 +23,7 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	s.bring(ctx, l, r, now)
 	s.start(ctx, l)
 	s.clean(ctx, l, now)
-	s.end(ctx, l)
+	s.end(l)
 }
 
 // heed takes over what is known of an endpoint, from whoever found it out.
@@ -110,11 +110,11 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 	switch r := g.result; {
 	case r.Verdict == Done:
 		if l.works(now) {
-			s.recovered(ctx, l, now)
+			s.recovered(l, now)
 		}
 	case r.Verdict == Bury && r.Reason == ReasonNoEndpoint && l.probing:
 		l.works(now) // there is nothing to probe any more
-		s.note(ctx, l.survey, "a removed endpoint's failure is still known", func(ctx context.Context) error {
+		s.note(l.survey, "a removed endpoint's failure is still known", func(ctx context.Context) error {
 			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
 		})
 	case r.Verdict == Held && r.Probe:
@@ -126,11 +126,11 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 		l.outdated = false
 		l.allDue()
 	case r.Verdict == Gone:
-		s.disable(ctx, l, r, AnsweredGone(now, r.Revision))
+		s.disable(l, r, AnsweredGone(now, r.Revision))
 	case l.probing && !g.probe:
 		l.hear(r.After, now) // it flew when the endpoint began to fail, and says nothing new
 	case r.Verdict == Failing, r.Verdict == Later && l.probing:
-		s.failed(ctx, l, r, now)
+		s.failed(l, r, now)
 	}
 	s.tend(ctx, l)
 }
@@ -139,26 +139,26 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 // remembered: the schedules of its events count from there.
 const rememberAfter = 10 * time.Minute
 
-func (s *shard) recovered(ctx context.Context, l *lane, now time.Time) {
+func (s *shard) recovered(l *lane, now time.Time) {
 	s.o.o.Log.Info().Str("survey", string(l.survey)).Int("waiting", l.live).Msg("endpoint works again; its lane drains")
 	var remember time.Time
 	if r, _ := s.o.o.Health.Of(l.survey); (l.live > 0 || l.arriving) && r.Failing() && now.Sub(r.Since) > rememberAfter {
 		remember = now.UTC()
 	}
-	s.note(ctx, l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
+	s.note(l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
 		return s.o.o.Health.Works(ctx, l.survey, remember)
 	})
 }
 
-func (s *shard) failed(ctx context.Context, l *lane, r Result, now time.Time) {
+func (s *shard) failed(l *lane, r Result, now time.Time) {
 	next := l.fails(now, r.After, rand.Float64()) //nolint:gosec // jitter is no secret
 	if known, _ := s.o.o.Health.Of(l.survey); known.Failing() && now.Sub(known.Since) >= s.o.o.disableAfter() {
-		s.disable(ctx, l, r, health.Disabled{
+		s.disable(l, r, health.Disabled{
 			At: now.UTC(), By: health.ByService, Why: fmt.Sprintf("it failed for %s: %s", spoken(now.Sub(known.Since)), r.Reason), Revision: r.Revision,
 		})
 		return
 	}
-	s.note(ctx, l.survey, "an endpoint's failure could not be told to the other replicas", func(ctx context.Context) error {
+	s.note(l.survey, "an endpoint's failure could not be told to the other replicas", func(ctx context.Context) error {
 		return s.o.o.Health.Failed(ctx, l.survey, health.Failure{At: now.UTC(), Reason: r.Reason, NextProbe: next.UTC(), Waiting: l.live})
 	})
 }
@@ -171,10 +171,10 @@ func spoken(d time.Duration) string {
 	return d.Round(time.Minute).String()
 }
 
-func (s *shard) disable(ctx context.Context, l *lane, r Result, d health.Disabled) {
+func (s *shard) disable(l *lane, r Result, d health.Disabled) {
 	s.o.o.Log.Warn().Str("survey", string(l.survey)).Str("by", d.By).Str("why", d.Why).Int("waiting", l.live).
 		Msg("endpoint disabled; its events are kept until it is changed or enabled: webhooks endpoint enable")
-	s.note(ctx, l.survey, "an endpoint could not be disabled; it goes on being probed", func(ctx context.Context) error {
+	s.note(l.survey, "an endpoint could not be disabled; it goes on being probed", func(ctx context.Context) error {
 		return s.o.o.Health.Disable(ctx, l.survey, d, r.Reason)
 	})
 }
@@ -191,7 +191,7 @@ func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
 		return
 	}
 	s.background(func() func() {
-		err := s.o.o.Panics.Try(panics.PlaceTry, func() error { return s.o.remove(context.WithoutCancel(ctx), l.survey, r) })
+		err := s.o.o.Panics.Try(panics.PlaceTry, func() error { return s.o.remove(s.kept, l.survey, r) })
 		if err != nil {
 			s.o.trouble(l.survey, err, "delivered events could not be removed from their lane; tried again")
 		}
@@ -203,7 +203,7 @@ func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
 }
 
 // end forgets a lane in which nothing is left to do.
-func (s *shard) end(ctx context.Context, l *lane) {
+func (s *shard) end(l *lane) {
 	if l.live > 0 || l.flying > 0 || l.removing || len(l.done) > 0 || l.bringing || !s.read {
 		return
 	}
@@ -213,7 +213,7 @@ func (s *shard) end(ctx context.Context, l *lane) {
 	}
 	delete(s.lanes, l.survey)
 	if known {
-		s.note(ctx, l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
+		s.note(l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
 			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
 		})
 	}

@@ -18,10 +18,9 @@ type landing struct {
 	due    time.Time // otherwise
 }
 
-// try makes one attempt. What has begun is finished although ctx ends: the lease
-// leaves time for one attempt.
+// try makes one attempt. An attempt that has begun is finished although ctx ends: the
+// lease leaves time for one.
 func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing bool, recovered time.Time) (l landing) {
-	ctx = context.WithoutCancel(ctx)
 	l = landing{entry: e, probe: probing}
 	defer s.o.o.Panics.Catch(panics.PlaceTry, func(*panics.Panic) { l = panicked(e, probing, time.Now()) })
 	if l.result = s.o.deliver.Ask(ctx, survey, probing); l.result.Verdict != 0 {
@@ -31,6 +30,9 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 	l.result = Result{Verdict: Held}
 	w, err := s.fetch(ctx, survey, e.seq)
 	switch {
+	case ctx.Err() != nil:
+		l.due = time.Now()
+		return l
 	case err != nil:
 		s.o.trouble(survey, err, "a parked event could not be read; it waits")
 		l.due = time.Now().Add(FirstWait)
@@ -41,15 +43,15 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 	}
 	w.Attempts += int(e.tries) - 1
 	w.Probe = probing
-	l.result = s.o.deliver.Deliver(ctx, *w)
+	l.result = s.o.deliver.Deliver(context.WithoutCancel(ctx), *w)
 	switch l.result.Verdict {
 	case Done:
 		l.gone = true
 	case Bury:
-		l.gone = s.bury(ctx, w, l.result) == nil
+		l.gone = s.bury(s.kept, w, l.result) == nil
 		l.due = time.Now().Add(FirstWait)
 	case Later:
-		l = s.later(ctx, l, w, probing, recovered)
+		l = s.later(l, w, probing, recovered)
 	case Failing, Held, Gone:
 		l.due = time.Now().Add(max(l.result.After, heldFor))
 	}
@@ -76,7 +78,7 @@ func (s *shard) fetch(ctx context.Context, survey events.Survey, seq uint64) (*W
 // later schedules an event that failed by itself, or buries it when its schedule
 // has ended. The schedule counts from the endpoint's recovery, if that was after
 // the parking: while the endpoint failed, the event only waited.
-func (s *shard) later(ctx context.Context, l landing, w *Waiting, probing bool, recovered time.Time) landing {
+func (s *shard) later(l landing, w *Waiting, probing bool, recovered time.Time) landing {
 	now := time.Now()
 	due, ok := s.o.o.Schedule(later(w.Parked, recovered), w.EventID, now)
 	l.due = due
@@ -84,7 +86,7 @@ func (s *shard) later(ctx context.Context, l landing, w *Waiting, probing bool, 
 		return l
 	}
 	l.result.Reason = "gave-up: " + l.result.Reason
-	l.gone = s.bury(ctx, w, l.result) == nil
+	l.gone = s.bury(s.kept, w, l.result) == nil
 	l.due = now.Add(lastDelay)
 	return l
 }

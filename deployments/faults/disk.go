@@ -63,14 +63,13 @@ func (s *suite) fillNodesDisk(ctx context.Context) error {
 }
 
 // fillDisk fills the disk under a single machine. Nothing is accepted any more, and
-// nothing is delivered, until an operator has made room and started it again. It is
-// killed for that: a server that could not write may take longer to end by itself
-// than anybody waits.
+// nothing is delivered, until an operator has made room and started it again: it
+// must end in time although its server answers no write any more.
 func (s *suite) fillDisk(ctx context.Context) error {
 	if err := s.full(ctx); err != nil {
 		return err
 	}
-	return killReplicas(1)(s, ctx)
+	return s.rollReplicas(ctx)
 }
 
 // full fills the small disk for a while.

@@ -17,3 +17,17 @@ func For(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// Outlive returns a context with ctx's values that ends d after ctx has: for what has
+// begun by then, and must not take for ever.
+func Outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		For(late, d)
+		cancel()
+	})
+	return late, func() {
+		forget()
+		cancel()
+	}
+}

@@ -18,9 +18,12 @@ import (
 	"time"
 )
 
-// stopTime is what a process has to end by itself: the service gives what it has
-// in hand 25 s.
+// stopTime is what a process has to end by itself: the service does within 36 s,
+// whether or not NATS answers.
 const stopTime = 40 * time.Second
+
+// dumpTime is what one that has not ended has to write down where it stands.
+const dumpTime = 5 * time.Second
 
 // Build builds programs into a folder, by their import paths; flags of go build may
 // stand before them. They are built without cgo, as they are shipped, whatever the
@@ -83,8 +86,13 @@ func (p *Process) Stop() error {
 	case <-p.done:
 		return nil
 	case <-time.After(stopTime):
-		p.Kill()
-		return fmt.Errorf("%s had to be killed", p.name)
+		p.Signal(syscall.SIGQUIT)
+		select {
+		case <-p.done:
+		case <-time.After(dumpTime):
+			p.Kill()
+		}
+		return fmt.Errorf("%s had to be killed; where its goroutines stood is at the end of %s", p.name, p.log)
 	}
 }
 

@@ -32,12 +32,17 @@ func (c *Closers) Push(name string, bound time.Duration, close func(ctx context.
 	c.stack = append(c.stack, closer{name, bound, close})
 }
 
+// moment is what each close has when the time for all is over: most need less, and
+// it must not be one that hangs who decides for the others.
+const moment = 250 * time.Millisecond
+
 // Close closes everything, and joins what went wrong. One that takes longer
-// than its bound is left behind and named.
-func (c *Closers) Close() error {
+// than its bound, or than all may take together, which is until ctx's deadline, is
+// left behind and named.
+func (c *Closers) Close(ctx context.Context) error {
 	var errs []error
 	for _, opened := range slices.Backward(c.stack) {
-		if err := opened.run(); err != nil {
+		if err := opened.run(ctx); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -45,8 +50,12 @@ func (c *Closers) Close() error {
 	return errors.Join(errs...)
 }
 
-func (c closer) run() error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.bound)
+func (c closer) run(all context.Context) error {
+	bound := c.bound
+	if by, ok := all.Deadline(); ok {
+		bound = max(min(bound, time.Until(by).Round(time.Millisecond)), moment)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(all), bound)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
@@ -60,6 +69,6 @@ func (c closer) run() error {
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("close %s: not done after %s", c.name, c.bound)
+		return fmt.Errorf("close %s: not done after %s", c.name, bound)
 	}
 }

@@ -138,7 +138,10 @@ func (s *Server) URL() string {
 func (s *Server) Dir() string { return s.dir }
 
 // Shutdown stops the server, waits until its store is closed, and gives the
-// data folder free.
+// data folder free. It may never return: when a purge meets a full disk, this server
+// (2.15.2) waits for a lock that it has in its own hands, and so does its stop. The
+// process may end all the same, for what was acknowledged is synced, and the kernel
+// gives the folder free.
 func (s *Server) Shutdown() error {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
