@@ -118,6 +118,9 @@ func newTransport(o Options, c *Client) *http.Transport {
 			// Nobody reads more than 64 KiB of an answer, so no receiver need be told that it may send 4 MiB.
 			MaxReceiveBufferPerStream:     64 << 10,
 			MaxReceiveBufferPerConnection: 1 << 20,
+			// Of our headers the signatures, ids and times are new with each event: they would enter the table of recent
+			// headers, throw out what repeats and never be found there. None is kept.
+			MaxEncoderHeaderTableSize: 1, // the least there is: 0 means 4096
 		},
 	}
 }
