@@ -26,11 +26,11 @@ const stopTime = 40 * time.Second
 const dumpTime = 5 * time.Second
 
 // Build builds programs into a folder, by their import paths; flags of go build may
-// stand before them. They are built without cgo, as they are shipped, whatever the
-// environment says: under the race detector, which needs it, all that they are made of
-// would be compiled once more.
+// stand before them. They are built as they are shipped, without what debuggers need
+// and without cgo, whatever the environment says: under the race detector, which needs
+// cgo, all that they are made of would be compiled once more.
 func Build(ctx context.Context, dir string, programs ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, programs...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}, programs...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
