@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/promql/parser"
 	"sigs.k8s.io/yaml"
 )
@@ -147,6 +149,26 @@ func TestQueriesNameOnlyWhatIsThere(t *testing.T) {
 	}
 	if len(named) < 40 {
 		t.Errorf("only %d metrics are asked for; is everything read?", len(named))
+	}
+}
+
+// TestMetricsAreNamedAsPrometheusWants has its own linter look at names, units and help.
+func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{})
+	s.awaitReady()
+	var ours []*dto.MetricFamily
+	for name, f := range s.scrape().families {
+		if strings.HasPrefix(name, "webhooks_") {
+			ours = append(ours, f)
+		}
+	}
+	problems, err := promlint.NewWithMetricFamilies(ours).Lint()
+	if err != nil || len(ours) < 40 {
+		t.Fatalf("%d metrics: %v", len(ours), err)
+	}
+	for _, p := range problems {
+		t.Errorf("metric %s: %s", p.Metric, p.Text)
 	}
 }
 
