@@ -51,8 +51,8 @@ func (o *Owner) fetchOnce(ctx context.Context, survey events.Survey, seq uint64)
 func (o *Owner) copied(ctx context.Context, seq uint64) (stored.Message, error) {
 	if near := o.near.Load(); near != nil {
 		m, err := readNear(ctx, *near, seq)
-		if err == nil {
-			return m, nil
+		if err == nil || ctx.Err() != nil {
+			return m, err
 		}
 		o.near.CompareAndSwap(near, nil) // until a feed looks at the stream again
 	}
