@@ -24,7 +24,7 @@ const (
 
 // replayCommand shows what a replay does, and what it costs live events.
 type replayCommand struct {
-	Events   int           `default:"1000000" help:"Stored events that are replayed as fast as it goes."`
+	Events   int           `default:"1000000" help:"Stored events that are replayed as fast as it goes; 0 leaves that out."`
 	Surveys  int           `default:"1000" help:"Whose they are."`
 	Warm     time.Duration `default:"15s" help:"Live events that do not count; the replay beside them sends these again."`
 	Measure  time.Duration `default:"30s" help:"Live events that count, with and without a replay beside them."`
@@ -51,7 +51,37 @@ type replayReport struct {
 type besideRound struct {
 	Quiet, With   tally
 	Sent          uint64 // events that were replayed meanwhile
+	QuietCPU      cpu    // while they were counted
+	WithCPU       cpu
 	QuietP, WithP publication
+}
+
+// cpu is how many CPUs were busy.
+type cpu struct{ Service, NATS, Machine float64 }
+
+// String is how it stands in the table.
+func (u cpu) String() string { return fmt.Sprintf("%.2f, %.2f, %.2f", u.Service, u.NATS, u.Machine) }
+
+// busy begins to measure CPUs; what it returns says how many were busy since.
+func (g *rig) busy() (func() (cpu, error), error) {
+	began := time.Now()
+	before, err := g.usages()
+	if err != nil {
+		return nil, err
+	}
+	all, err := process.MachineBusy()
+	if err != nil {
+		return nil, err
+	}
+	return func() (cpu, error) {
+		now, err := g.usages()
+		if err != nil {
+			return cpu{}, err
+		}
+		allNow, err := process.MachineBusy()
+		took := time.Since(began).Seconds()
+		return cpu{(now[0].CPU - before[0].CPU).Seconds() / took, (now[1].CPU - before[1].CPU).Seconds() / took, (allNow - all).Seconds() / took}, err
+	}, nil
 }
 
 // Run measures, and fails where what is asked is not so.
@@ -71,15 +101,17 @@ func (c *replayCommand) Run(ctx context.Context) error {
 
 func (c *replayCommand) report(ctx context.Context, bin string) (r replayReport, err error) {
 	c.Replayed = cmp.Or(c.Replayed, replay.DefaultRate)
-	if r, err = c.again(ctx, bin); err != nil {
-		return r, fmt.Errorf("replay as fast as it goes: %w", err)
+	if c.Events > 0 {
+		if r, err = c.again(ctx, bin); err != nil {
+			return r, fmt.Errorf("replay as fast as it goes: %w", err)
+		}
 	}
 	for range c.Rounds {
 		var b besideRound
-		if b.QuietP, b.Quiet, _, err = c.live(ctx, bin, 0); err != nil {
+		if b.QuietP, b.Quiet, b.QuietCPU, _, err = c.live(ctx, bin, 0); err != nil {
 			return r, fmt.Errorf("live events alone: %w", err)
 		}
-		if b.WithP, b.With, b.Sent, err = c.live(ctx, bin, c.Replayed); err != nil {
+		if b.WithP, b.With, b.WithCPU, b.Sent, err = c.live(ctx, bin, c.Replayed); err != nil {
 			return r, fmt.Errorf("live events beside a replay: %w", err)
 		}
 		r.Beside = append(r.Beside, b)
@@ -137,39 +169,43 @@ func (c *replayCommand) again(ctx context.Context, bin string) (r replayReport, 
 
 // live measures live events, beside a replay of those of the warm-up when a rate is
 // given.
-func (c *replayCommand) live(ctx context.Context, bin string, perSecond float64) (p publication, t tally, sent uint64, err error) {
+func (c *replayCommand) live(ctx context.Context, bin string, perSecond float64) (p publication, t tally, u cpu, sent uint64, err error) {
 	g, err := openRig(ctx, c.setup(bin), scenario{Name: "live", Surveys: c.Surveys, Rate: c.Rate, Warm: c.Warm, Measure: c.Measure})
 	if err != nil {
-		return p, t, 0, err
+		return p, t, u, 0, err
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
 	if err := errors.Join(g.prepareService(ctx), g.startService(ctx)); err != nil {
-		return p, t, 0, err
+		return p, t, u, 0, err
 	}
 	id := ""
-	p, err = g.publish(ctx, func() error {
-		if perSecond == 0 {
-			return nil
+	var used func() (cpu, error)
+	p, err = g.publish(ctx, func() (err error) {
+		if used, err = g.busy(); err != nil || perSecond == 0 {
+			return err
 		}
 		job, err := g.replayAll(ctx, perSecond)
 		id = job.ID
 		return err
 	})
 	if err != nil {
-		return p, t, 0, err
+		return p, t, u, 0, err
+	}
+	if u, err = used(); err != nil {
+		return p, t, u, 0, err
 	}
 	if id != "" {
 		job, err := replay.Look(ctx, g.js, layout.Layout{}.Names, id)
 		if err != nil {
-			return p, t, 0, err
+			return p, t, u, 0, err
 		}
 		sent = job.Counts.Sum()
 	}
 	if err := g.arrived(ctx, p.Healthy); err != nil {
-		return p, t, sent, err
+		return p, t, u, sent, err
 	}
 	t, err = g.arrivals(ctx)
-	return p, t, sent, err
+	return p, t, u, sent, err
 }
 
 // arrived waits until so many events have come.
@@ -257,14 +293,16 @@ func (c *replayCommand) text(r replayReport) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s/%s, %d CPUs, %s; everything on this one machine. NATS sync_interval %s, file store, R1. Events of about 1 KB of %d surveys.\n\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), c.Sync, c.Surveys)
-	fmt.Fprintf(&b, "| %d stored events | events/s | against live |\n|---|---|---|\n", r.Events)
-	fmt.Fprintf(&b, "| delivered live | %.0f | – |\n| replayed as fast as it goes | %.0f | %.2f |\n\n", r.Live, r.Again, r.Again/r.Live)
-	fmt.Fprintf(&b, "The service took %.0f MiB of memory at most.\n\n", r.RSS)
-	fmt.Fprintf(&b, "| %d live events/s for %s | round | p50 ms | p99 ms | max ms | p99 against quiet | replayed meanwhile |\n|---|---|---|---|---|---|---|\n", c.Rate, c.Measure)
+	if r.Events > 0 {
+		fmt.Fprintf(&b, "| %d stored events | events/s | against live |\n|---|---|---|\n", r.Events)
+		fmt.Fprintf(&b, "| delivered live | %.0f | – |\n| replayed as fast as it goes | %.0f | %.2f |\n\n", r.Live, r.Again, r.Again/r.Live)
+		fmt.Fprintf(&b, "The service took %.0f MiB of memory at most.\n\n", r.RSS)
+	}
+	fmt.Fprintf(&b, "| %d live events/s for %s | round | p50 ms | p99 ms | max ms | p99 against quiet | replayed meanwhile | CPUs: service, NATS, all |\n|---|---|---|---|---|---|---|---|\n", c.Rate, c.Measure)
 	for i, round := range r.Beside {
-		fmt.Fprintf(&b, "| alone | %d | %.2f | %.2f | %.0f | – | – |\n", i+1, round.Quiet.P50, round.Quiet.P99, round.Quiet.Max)
-		fmt.Fprintf(&b, "| beside a replay at %.0f/s | %d | %.2f | %.2f | %.0f | %.2f | %d |\n", c.Replayed, i+1,
-			round.With.P50, round.With.P99, round.With.Max, round.With.P99/round.Quiet.P99, round.Sent)
+		fmt.Fprintf(&b, "| alone | %d | %.2f | %.2f | %.0f | – | – | %s |\n", i+1, round.Quiet.P50, round.Quiet.P99, round.Quiet.Max, round.QuietCPU)
+		fmt.Fprintf(&b, "| beside a replay at %.0f/s | %d | %.2f | %.2f | %.0f | %.2f | %d | %s |\n", c.Replayed, i+1,
+			round.With.P50, round.With.P99, round.With.Max, round.With.P99/round.Quiet.P99, round.Sent, round.WithCPU)
 	}
 	return b.String()
 }
@@ -275,7 +313,7 @@ func (r replayReport) verdict() error {
 	if r.Missing > 0 {
 		errs = append(errs, fmt.Errorf("%d events were not replayed", r.Missing))
 	}
-	if share := r.Again / r.Live; share < leastReplay {
+	if share := r.Again / r.Live; r.Events > 0 && share < leastReplay {
 		errs = append(errs, fmt.Errorf("replayed at %.2f of the live rate, at least %.2f is asked", share, leastReplay))
 	}
 	if ratio := r.ratio(); ratio > mostBeside {
