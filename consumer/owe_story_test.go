@@ -256,6 +256,9 @@ func TestAnEndpointDownForFourDaysGetsEverything(t *testing.T) {
 		w.wantAllDelivered(ids)
 		replica.leave() // what an owner knows of the outage survives it
 		w.start()
+		if raced {
+			return // three days more are a minute, and task test:stories tells of them
+		}
 		w.advance(69 * time.Hour)
 		if n := len(w.letters()); n != 0 {
 			t.Errorf("%d dead letters, although the last try is 70 h after the endpoint began to work", n)

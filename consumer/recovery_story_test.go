@@ -12,8 +12,16 @@ import (
 
 // recoveryEvents is how many events wait for the endpoint that was dead for six
 // hours. Half of them fit into its lane, the others are owed. `task
-// bench:recovery` runs it at its full size, with the lane's own limit of 50,000.
-var recoveryEvents = flag.Int("recovery.events", 10_000, "events that wait for the endpoint of the recovery story")
+// bench:recovery` runs it at its full size, with the lane's own limit of 50,000. Under
+// the race detector they are fewer.
+var recoveryEvents = flag.Int("recovery.events", someEvents(), "events that wait for the endpoint of the recovery story")
+
+func someEvents() int {
+	if raced {
+		return 3000
+	}
+	return 10_000
+}
 
 const (
 	recoveryAnswer = 20 * time.Millisecond // what a receiver takes to answer

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -45,6 +46,10 @@ func pages(t *testing.T) []string {
 // TestTheCommandsOfTheDocumentsDoWhatTheySay runs them all.
 func TestTheCommandsOfTheDocumentsDoWhatTheySay(t *testing.T) {
 	bin, project := tools(t), project(t)
+	running := map[string]*sync.Mutex{} // folder -> held by the page whose service keeps its data there, as two pages say
+	for _, page := range pages(t) {
+		running[filepath.Dir(page)] = &sync.Mutex{}
+	}
 	for i, page := range pages(t) {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
@@ -67,6 +72,10 @@ func TestTheCommandsOfTheDocumentsDoWhatTheySay(t *testing.T) {
 				if *address, err = freeAddress(26_000 + 300*i + 100*j); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if strings.Contains(string(text), "\nwebhooks run") {
+				running[filepath.Dir(page)].Lock()
+				defer running[filepath.Dir(page)].Unlock()
 			}
 			r.prepare(t)
 			if strings.Contains(string(text), "https://example.com/") {
