@@ -80,7 +80,9 @@ func TestAnEmptiedConsumerStateSendsNothingAgain(t *testing.T) {
 		"truncated": func(t *testing.T, file string) { must(t, os.Truncate(file, 0)) },
 		"removed":   func(t *testing.T, file string) { must(t, os.Remove(file)) },
 	} {
-		t.Run(name, func(t *testing.T) { story(t, func(t *testing.T, w *world) { w.calm = often; emptiedState(t, w, damage) }) })
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) { w.calm = often; emptiedState(t, w, damage) })
+		})
 	}
 }
 

@@ -1,7 +1,6 @@
 package deadletters_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -67,42 +66,20 @@ func (w *world) become(user string) {
 
 func TestBuryBroken(t *testing.T) {
 	for name, f := range faults {
-		t.Run(name, func(t *testing.T) {
-			story(t, func(t *testing.T, w *world) {
-				w.buryBroken(f, func(l deadletters.Letter) error { return w.store.Bury(t.Context(), l) })
-			})
-		})
-	}
-}
-
-func TestBuryAllBroken(t *testing.T) {
-	for name, f := range faults {
-		t.Run(name, func(t *testing.T) {
-			story(t, func(t *testing.T, w *world) {
-				w.buryBroken(f, func(l deadletters.Letter) error {
-					var told error
-					err := w.store.BuryAll(t.Context(), func(yield func(deadletters.Letter) bool) { yield(l) },
-						func(_ deadletters.Letter, err error) { told = err })
-					if err != told { //nolint:errorlint // the very same error is meant
-						t.Errorf("BuryAll says %v, done was told %v", err, told)
-					}
-					return err
-				})
-			})
-		})
+		t.Run(name, func(t *testing.T) { story(t, func(t *testing.T, w *world) { w.buryBroken(f) }) })
 	}
 }
 
 // buryBroken breaks burying twice and then lets it be: an error never means
 // that the letter may be forgotten, and what was buried twice is there twice at
 // worst.
-func (w *world) buryBroken(f fault, bury func(deadletters.Letter) error) {
+func (w *world) buryBroken(f fault) {
 	w.t.Helper()
 	l := w.publish("s", "r-1", "body of r-1")
 	for range 2 {
 		f.begin(w)
 		begun := time.Now()
-		if err := bury(l); err == nil || strings.Contains(err.Error(), "body of") {
+		if err := w.store.Bury(w.ctx(), l); err == nil || strings.Contains(err.Error(), "body of") {
 			w.t.Errorf("burying was confirmed by nobody, and says %v", err)
 		}
 		if took := time.Since(begun); took > 6*time.Second {
@@ -118,7 +95,7 @@ func (w *world) buryBroken(f fault, bury func(deadletters.Letter) error) {
 	if want := map[bool]int{true: 2, false: 0}[f.stored]; before != want {
 		w.t.Errorf("%d letters after two faults, want %d", before, want)
 	}
-	must(w.t, bury(l))
+	must(w.t, w.store.Bury(w.ctx(), l))
 	letters := w.list(deadletters.Filter{Bodies: true})
 	if len(letters) != before+1 {
 		w.t.Errorf("%d letters, want %d", len(letters), before+1)
@@ -128,40 +105,6 @@ func (w *world) buryBroken(f fault, bury func(deadletters.Letter) error) {
 			w.t.Errorf("letter %+v with body %q", got, got.Body)
 		}
 	}
-}
-
-func TestBuryAllStopsAtTheFirstFailure(t *testing.T) {
-	story(t, func(t *testing.T, w *world) {
-		w.limitLetters(func(cfg *jetstream.StreamConfig) { cfg.MaxMsgs = 150 })
-		pulled, stored, failed := 0, map[string]bool{}, 0
-		err := w.store.BuryAll(t.Context(), func(yield func(deadletters.Letter) bool) {
-			for i := 1; i <= 10_000; i++ {
-				pulled++
-				if !yield(letter("s", id(i), uint64(i))) {
-					return
-				}
-			}
-		}, func(l deadletters.Letter, err error) {
-			if err != nil {
-				failed++
-				return
-			}
-			stored[l.EventID] = true
-		})
-		if err == nil || pulled > 500 || failed == 0 || len(stored) != 150 {
-			t.Errorf("%v after %d letters, %d stored and %d failed", err, pulled, len(stored), failed)
-		}
-		for _, l := range w.list(deadletters.Filter{}) {
-			if !stored[l.EventID] {
-				t.Errorf("letter %s is stored, and was reported as failed", l.EventID)
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := w.store.BuryAll(ctx, func(yield func(deadletters.Letter) bool) { yield(letter("s", "r", 1)) }, nil); err == nil {
-			t.Error("a cancelled BuryAll says that all went well")
-		}
-	})
 }
 
 // TestRedriveBroken cuts the connection at each step of a redrive, twice, and

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"iter"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -84,41 +82,4 @@ const codeTooLarge jetstream.ErrorCode = 10054
 
 func tooLarge(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) || layout.RefusedWith(err, codeTooLarge)
-}
-
-// BuryAll stores many letters, several at once, and returns when each that was
-// begun is confirmed or has failed. done is called once for every letter that
-// was begun, one call at a time, in no certain order; a nil error means that it
-// is stored. The first failure is the error, and ends it: what follows would
-// most likely fail too, and the caller still has it.
-func (s *Store) BuryAll(ctx context.Context, letters iter.Seq[Letter], done func(Letter, error)) error {
-	var mu sync.Mutex // guards first, and lets one call of done in at a time
-	var first error
-	failed := func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return first != nil
-	}
-	begun := func(yield func(Letter) bool) {
-		for l := range letters {
-			if failed() || ctx.Err() != nil || !yield(l) {
-				return
-			}
-		}
-	}
-	spread(begun, func(l Letter) {
-		err := s.Bury(ctx, l)
-		mu.Lock()
-		defer mu.Unlock()
-		if first == nil {
-			first = err
-		}
-		if done != nil {
-			done(l, err)
-		}
-	})
-	if first == nil {
-		return context.Cause(ctx)
-	}
-	return first
 }

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/internal/bustest"
 )
@@ -158,9 +160,10 @@ func (w *world) readers() int {
 // buryMany buries letters r-00001 and on.
 func (w *world) buryMany(n int) {
 	w.t.Helper()
-	err := w.store.BuryAll(w.ctx(), func(yield func(deadletters.Letter) bool) {
-		for i := 1; i <= n && yield(letter("s", id(i), uint64(i))); i++ {
-		}
-	}, nil)
-	must(w.t, err)
+	var all errgroup.Group
+	all.SetLimit(64)
+	for i := 1; i <= n; i++ {
+		all.Go(func() error { return w.store.Bury(w.ctx(), letter("s", id(i), uint64(i))) })
+	}
+	must(w.t, all.Wait())
 }
