@@ -30,6 +30,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/delivery/hostiletest"
 	"github.com/popsee/webhooks/events"
 )
@@ -89,6 +90,7 @@ func TestScripts(t *testing.T) {
 			"wait-ready":        waitReady,
 			"wait-settled":      waitSettledTo,
 			"wait-attempts":     waitAttempts,
+			"wait-delivered":    waitDelivered,
 			"wait-letters":      waitLetters,
 			"wait-health":       waitHealth,
 			"raw-publish":       rawPublish,
@@ -279,6 +281,26 @@ func waitAttempts(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("the delivery log does not hold %s attempts after %s", args[1], patience)
+}
+
+// waitDelivered waits until the delivery log tells of so many 2xx, and no copy waits
+// in a lane.
+func waitDelivered(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		n := 0
+		for _, err := range deliverylog.Read(context.Background(), js, events.Names{}, deliverylog.Filter{Verdict: delivery.Delivered}) {
+			ts.Check(err)
+			n++
+		}
+		lanes, err := js.Stream(context.Background(), events.Names{}.Lanes())
+		ts.Check(err)
+		if fmt.Sprint(n) == args[1] && lanes.CachedInfo().State.Msgs == 0 {
+			return
+		}
+	}
+	ts.Fatalf("%s events are not delivered and gone from the lanes after %s", args[1], patience)
 }
 
 // waitLetters waits until there are so many dead letters.
