@@ -85,7 +85,19 @@ func (b trappedBus) Conn() *nats.Conn { b.trap.step(); return b.JetStream.Conn()
 
 func (b trappedBus) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	b.trap.step()
-	return b.JetStream.Stream(ctx, name)
+	s, err := b.JetStream.Stream(ctx, name)
+	return trappedStream{s, b.trap}, err
+}
+
+// trappedStream is a stream with a trap in the way to its messages.
+type trappedStream struct {
+	jetstream.Stream
+	trap *trap
+}
+
+func (s trappedStream) GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	s.trap.step()
+	return s.Stream.GetMsg(ctx, seq, opts...)
 }
 
 func (b trappedBus) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
