@@ -185,6 +185,11 @@ func (d *restorer) settings(p place) (api.StreamConfig, *os.File, error) {
 			of.Config.MaxBytes = want.MaxBytes
 		}
 	}
+	for _, own := range d.o.Layout.Own() {
+		if own.Name == p.stream {
+			of.Config.AllowDirect = own.AllowDirect // it depends on the number of copies
+		}
+	}
 	return of.Config, meta, nil
 }
 

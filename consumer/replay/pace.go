@@ -34,6 +34,15 @@ func pullSize(limit rate.Limit) int {
 	return min(max(int(float64(limit)/pullsPerSecond), 1), mostPulled)
 }
 
+// startsFor is how fast what was pulled is begun: twice as fast as it is pulled, or what
+// was pulled in a burst would stay in hand.
+func startsFor(limit rate.Limit) rate.Limit {
+	if limit == rate.Inf {
+		return limit
+	}
+	return 2 * limit
+}
+
 // Yielding says whether replays have to wait for live traffic. The zero value says
 // no. Several may look at once: each saw the lag itself, and the last word counts.
 type Yielding struct{ behind atomic.Bool }

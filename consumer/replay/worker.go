@@ -46,7 +46,7 @@ type worker struct {
 func newWorker(r *Runner, job Record) *worker {
 	w := &worker{r: r, id: job.ID, sending: r.deliver.Begin(job)}
 	limit := share(job.Rate, r.o.Replicas())
-	w.pulls, w.starts = rate.NewLimiter(limit, mostPulled), rate.NewLimiter(limit, 1)
+	w.pulls, w.starts = rate.NewLimiter(limit, mostPulled), rate.NewLimiter(startsFor(limit), 1)
 	w.pulls.AllowN(time.Now(), mostPulled) // it begins without a burst
 	w.job.Store(&job)
 	return w
@@ -115,7 +115,7 @@ func (w *worker) look(ctx context.Context) (ended bool, err error) {
 	}
 	limit := share(job.Rate, w.r.o.Replicas())
 	w.pulls.SetLimit(limit)
-	w.starts.SetLimit(limit)
+	w.starts.SetLimit(startsFor(limit))
 	switch judge(job, s) {
 	case stepRest:
 		return true, nil
