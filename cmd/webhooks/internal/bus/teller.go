@@ -12,19 +12,21 @@ import (
 const toldEvery = 10 * time.Second
 
 // teller logs what happens to the connection, and not more often than anybody
-// can read.
+// can read. That the connection is lost must not keep from being told why it does not
+// come back.
 type teller struct {
-	log    zerolog.Logger
-	seldom zerolog.Logger // drops what comes too often
+	log            zerolog.Logger
+	losses, causes zerolog.Logger // drop what comes too often
 }
 
 func newTeller(log zerolog.Logger) *teller {
-	return &teller{log: log, seldom: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: toldEvery})}
+	seldom := func() zerolog.Logger { return log.Sample(&zerolog.BurstSampler{Burst: 1, Period: toldEvery}) }
+	return &teller{log: log, losses: seldom(), causes: seldom()}
 }
 
 func (t *teller) lost(_ *nats.Conn, err error) {
 	if err != nil {
-		t.seldom.Warn().Err(err).Msg("NATS is away; what is in hand goes on, nothing is lost")
+		t.losses.Warn().Err(err).Msg("NATS is away; what is in hand goes on, nothing is lost")
 	}
 }
 
@@ -36,5 +38,5 @@ func (t *teller) trouble(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return
 	}
-	t.seldom.Warn().Err(err).Msg("trouble on the NATS connection")
+	t.causes.Warn().Err(err).Msg("trouble on the NATS connection")
 }
