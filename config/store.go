@@ -150,21 +150,18 @@ func (s *Store) Current() (bool, time.Time) {
 // endpoint or the key ring changes.
 func (s *Store) Target(ctx context.Context, id events.Survey) (*delivery.Target, Limits, error) {
 	c := s.target(id)
+	var err error
 	if c != nil && errors.Is(c.err, errUnloaded) {
-		var err error
-		if c, err = s.fetch(ctx, id); err != nil {
-			return nil, Limits{}, err
-		}
-	}
-	if c.owesNothing() {
+		c, err = s.fetch(ctx, id)
+	} else if c.owesNothing() {
 		if current, _ := s.Current(); !current {
-			var err error
-			if c, err = s.confirm(ctx, id); err != nil {
-				return nil, Limits{}, err
-			}
+			c, err = s.confirm(ctx, id)
 		}
 	}
-	if c == nil {
+	switch {
+	case err != nil:
+		return nil, Limits{}, err
+	case c == nil:
 		return nil, Limits{}, noEndpoint(id)
 	}
 	return c.target, c.limits, c.err

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
@@ -20,6 +22,8 @@ import (
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/leaktest"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -234,6 +238,52 @@ func TestForgetASurvey(t *testing.T) {
 			w.published[fmt.Sprint("going-", i)].forgotten = true
 		}
 		w.published[later].forgotten = true
+	})
+}
+
+// erasing is JetStream whose erasures panic over one sequence of a stream.
+type erasing struct {
+	jetstream.JetStream
+	stream string
+	seq    uint64
+}
+
+func (e erasing) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := e.JetStream.Stream(ctx, name)
+	if name != e.stream {
+		return s, err
+	}
+	return erasingStream{s, e.seq}, err
+}
+
+type erasingStream struct {
+	jetstream.Stream
+	seq uint64
+}
+
+func (s erasingStream) SecureDeleteMsg(ctx context.Context, seq uint64) error {
+	if seq == s.seq {
+		panic("with " + person)
+	}
+	return s.Stream.SecureDeleteMsg(ctx, seq)
+}
+
+// TestForgetSurvivesAPanicOverOneMessage: the others are erased, the command fails, and
+// what the panic had in hand is not told.
+func TestForgetSurvivesAPanicOverOneMessage(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.publishMany("nobody", 20)
+		receipt, err := forget.Run(t.Context(), erasing{w.js, w.layout.Names.Stream(), 7}, w.layout, forget.Options{Survey: "nobody"})
+		p, is := errors.AsType[*panics.Panic](err)
+		if !is || !strings.Contains(p.Stack, "forget_story_test.go:") {
+			t.Errorf("it ended with %v, having erased %+v", err, receipt)
+		}
+		leaktest.Plant(t, person).InValue(t, "the error", err)
+		stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
+		must(t, err)
+		if left := stream.CachedInfo().State; left.Msgs != 1 || left.FirstSeq != 7 {
+			t.Errorf("the event stream holds %d messages from %d on, want only 7", left.Msgs, left.FirstSeq)
+		}
 	})
 }
 

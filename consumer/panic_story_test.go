@@ -21,6 +21,7 @@ import (
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/delivery/panics"
+	"github.com/popsee/webhooks/delivery/panics/panicstest"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -165,21 +166,6 @@ func trapped(t *testing.T, f func(t *testing.T, w *world, counted *prometheus.Re
 	})
 }
 
-// survivedAt is how many panics were counted at a place.
-func survivedAt(t *testing.T, reg *prometheus.Registry, place panics.Place) (n float64) {
-	t.Helper()
-	families, err := reg.Gather()
-	must(t, err)
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if m.GetLabel()[0].GetValue() == string(place) {
-				n += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return n
-}
-
 // TestAPanicAnywhereCostsNoEventAndNoProcess panics in each place where messages, or
 // what others have written, are handled: it is counted where it should be, what was in
 // hand comes to the end that is promised for it, the others' events do not wait, and
@@ -260,7 +246,7 @@ func TestAPanicAnywhereCostsNoEventAndNoProcess(t *testing.T) {
 				if n := w.trap.times(); n != c.times {
 					t.Errorf("the trap has sprung %d times, want %d: this story shows nothing", n, c.times)
 				}
-				if n := survivedAt(t, counted, c.place); n != float64(c.times) {
+				if n := panicstest.Survived(t, counted, c.place); n != float64(c.times) {
 					t.Errorf("%v panics are counted at %q, want %d:\n%s", n, c.place, c.times, w.log.String())
 				}
 				for id, p := range w.published {
@@ -316,7 +302,7 @@ func TestAPanicInTheFetchLoopEndsTheReplicaOnPurpose(t *testing.T) {
 		default:
 			t.Error("it goes on")
 		}
-		if n := survivedAt(t, counted, panics.PlaceRun); n != 1 {
+		if n := panicstest.Survived(t, counted, panics.PlaceRun); n != 1 {
 			t.Errorf("%v panics are counted, want 1", n)
 		}
 		r.wait()

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/delivery/panics"
+	"github.com/popsee/webhooks/delivery/panics/panicstest"
 )
 
 // idle gives a connection to a host as an exchange leaves it, and its other end.
@@ -110,23 +111,6 @@ type panicking struct{ net.Conn }
 
 func (panicking) Close() error { panic("in hand was " + testSecret) }
 
-// survivedAt is how many panics were counted at a place.
-func survivedAt(t *testing.T, reg *prometheus.Registry, place panics.Place) (n float64) {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if m.GetLabel()[0].GetValue() == string(place) {
-				n += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return n
-}
-
 // Kept connections are closed by a timer's goroutine: a panic there would end the process.
 func TestThePoolSurvivesAPanicWhileItCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -151,7 +135,7 @@ func TestThePoolSurvivesAPanicWhileItCloses(t *testing.T) {
 		wantOpen(t, true, nextOther)
 		time.Sleep(idleTime + sweepEvery)
 		wantOpen(t, false, nextOther) // sweeps go on
-		if n := survivedAt(t, counted, panics.PlaceUpkeep); n != 1 {
+		if n := panicstest.Survived(t, counted, panics.PlaceUpkeep); n != 1 {
 			t.Errorf("%v panics are counted, want 1", n)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // fail prints an error for a person and returns its exit code: the only place
@@ -25,6 +26,9 @@ func (w *world) fail(err error) exitCode {
 	fmt.Fprintf(w.errw, "error: %s\n", harmless(err.Error()))
 	if h := hintOf(err); h != "" {
 		fmt.Fprintf(w.errw, "hint: %s\n", harmless(h))
+	}
+	if p, is := errors.AsType[*panics.Panic](err); is {
+		fmt.Fprintf(w.errw, "hint: this is a mistake of the program's own: please report it with what follows\n%s", p.Stack)
 	}
 	return code
 }

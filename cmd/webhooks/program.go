@@ -93,8 +93,7 @@ func (w *world) parseAndRun(parser *kong.Kong, args []string, code *int) (result
 	var unheard *panics.Guard
 	// The runtime would print what the panic says, and exit with what means bad usage here.
 	defer unheard.Catch(panics.PlaceRun, func(p *panics.Panic) {
-		result = w.fail(withHint("this is a mistake of the program's own: please report it with what follows", "%w", p))
-		fmt.Fprint(w.errw, p.Stack)
+		result = w.fail(p)
 	})
 	defer func() {
 		if p := recover(); p != nil {

@@ -68,8 +68,8 @@ func (s *Store) Purge(ctx context.Context, f Filter, dryRun bool) (Tally, error)
 }
 
 // each does something with every letter that is meant, several at once. Its
-// error is what ended the reading, or the first letter's that failed when nobody
-// else is told.
+// error is what ended the reading, the first letter's that failed when nobody
+// else is told, and a panic's, whose letter is not counted.
 func (s *Store) each(ctx context.Context, f Filter, progress func(Letter, error), do func(context.Context, jetstream.Stream, Letter) error) (Tally, error) {
 	stream, err := s.stream(ctx)
 	if err != nil {
@@ -104,8 +104,8 @@ func (s *Store) each(ctx context.Context, f Filter, progress func(Letter, error)
 			}
 		}
 	}
-	spread(found, func(l Letter) { report(l, do(ctx, stream, l)) })
-	return tally, errors.Join(ended, first)
+	panicked := spread(found, func(l Letter) { report(l, do(ctx, stream, l)) })
+	return tally, errors.Join(ended, first, panicked)
 }
 
 // count adds one letter's end. A letter that vanished meanwhile was somebody

@@ -3,11 +3,14 @@ package deadletters_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
+	"github.com/popsee/webhooks/delivery/leaktest"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // takeBody is where an event is handed back to, to look at its bytes.
@@ -98,6 +101,27 @@ func TestWhatCannotBeHandedBackStaysAndTheOthersGoOn(t *testing.T) {
 	}
 	if n := len(w.list(deadletters.Filter{})); n != 10 || len(w.parked()) != 10 {
 		t.Errorf("%d letters and %d events in lanes, want 10 and 10", n, len(w.parked()))
+	}
+}
+
+// The runtime would print what a panic had in hand, and leave the other letters.
+func TestAPanicOverALetterLeavesItAndShowsNothing(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	w.buryMany(20)
+	tally, err := w.store.Redrive(t.Context(), deadletters.Filter{}, func(ctx context.Context, l deadletters.Letter) error {
+		if l.Source == 7 {
+			panic("planted-" + string(l.Body))
+		}
+		return w.park(ctx, l)
+	}, nil)
+	p, is := errors.AsType[*panics.Panic](err)
+	if !is || !strings.Contains(p.Stack, "redrive_test.go:") || tally.Letters != 19 {
+		t.Errorf("redriven %+v, %v", tally, err)
+	}
+	leaktest.Plant(t, "planted-").InValue(t, "the error", err)
+	if left := w.list(deadletters.Filter{}); len(left) != 1 || left[0].Source != 7 || len(w.parked()) != 19 {
+		t.Errorf("%d letters and %d events in lanes, want 1 and 19", len(left), len(w.parked()))
 	}
 }
 

@@ -1,6 +1,7 @@
 package deadletters
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -66,14 +68,18 @@ func gone(err error) bool {
 }
 
 // spread does what is to be done for every item, several at once, and returns
-// when all of it is done.
-func spread[T any](items iter.Seq[T], do func(T)) {
-	feed := make(chan T)
+// when all of it is done. The error is a panic's, which kept nothing from being done
+// but its own item.
+func spread[T any](items iter.Seq[T], do func(T)) error {
+	feed, panicked := make(chan T), make([]error, workers)
 	var wg sync.WaitGroup
-	for range workers {
+	for i := range panicked {
 		wg.Go(func() {
+			var unheard *panics.Guard // it is told with the error
 			for item := range feed {
-				do(item)
+				if err := unheard.Try(panics.PlaceRun, func() error { do(item); return nil }); err != nil {
+					panicked[i] = err
+				}
 			}
 		})
 	}
@@ -82,4 +88,5 @@ func spread[T any](items iter.Seq[T], do func(T)) {
 	}
 	close(feed)
 	wg.Wait()
+	return cmp.Or(panicked...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/consumer/walk"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -68,7 +69,8 @@ func (b *batch) flush(ctx context.Context) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = erase(ctx, stream, f.seq)
+			var unheard *panics.Guard // it is told with the error
+			errs[i] = unheard.Try(panics.PlaceRun, func() error { return erase(ctx, stream, f.seq) })
 		})
 	}
 	wg.Wait()

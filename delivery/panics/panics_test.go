@@ -15,6 +15,7 @@ import (
 
 	"github.com/popsee/webhooks/delivery/leaktest"
 	"github.com/popsee/webhooks/delivery/panics"
+	"github.com/popsee/webhooks/delivery/panics/panicstest"
 )
 
 const planted = "planted-secret-of-an-owner"
@@ -51,7 +52,7 @@ func TestAPanicTellsWhereAndNothingOfWhatWasInHand(t *testing.T) {
 			all := leaktest.Plant(t, planted)
 			all.In(t, "the log", log.Bytes())
 			all.InValue(t, "the panic", p)
-			if got := only(t, reg, "try"); got != 1 {
+			if got := panicstest.Survived(t, reg, panics.PlaceTry); got != 1 {
 				t.Errorf("counted %v times, want once", got)
 			}
 		})
@@ -60,22 +61,6 @@ func TestAPanicTellsWhereAndNothingOfWhatWasInHand(t *testing.T) {
 
 //go:noinline
 func holding(secret [64]byte, text string) { panic(string(secret[:]) + text) }
-
-func only(t *testing.T, reg *prometheus.Registry, place string) float64 {
-	t.Helper()
-	all, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range all {
-		for _, m := range family.GetMetric() {
-			if m.GetLabel()[0].GetValue() == place {
-				return m.GetCounter().GetValue()
-			}
-		}
-	}
-	return -1
-}
 
 func TestWithoutAGuardAPanicIsSurvivedAllTheSame(t *testing.T) {
 	var g *panics.Guard

@@ -33,8 +33,7 @@ func TestEachAlertFiresOnARealFault(t *testing.T) {
 			"names that cannot be resolved":         namesThatCannotBeResolved,
 			"a cluster that falls apart":            clusterFallsApart,
 			"a consumer and buckets that are gone":  placeIsLost,
-			"more acknowledgements than there are":  moreThanThereAre,
-			"a mistake of the program's own":        mistakeOfOurOwn,
+			"mistakes of the program's own":         mistakesOfOurOwn,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -65,30 +64,6 @@ func nothingHappens(t *testing.T) {
 	}
 	s.kill()
 	s.wantFiring(last, s.scrape(), "WebhooksMissing", "WebhooksReplicaDown")
-}
-
-// moreThanThereAre has a counter counted that no fault here can raise: 100,000
-// acknowledgements would have to wait for NATS, and NATS hands out 20,000 events.
-// That one too many is counted is shown where they wait, in the consumer's
-// TestWhatHasNoRoomForLaterIsCounted; here it is counted in what a real replica
-// showed, under the names that it bears there.
-func moreThanThereAre(t *testing.T) {
-	s := start(t, options{})
-	first := s.awaitReady()
-	last := s.scrape()
-	last.raise(t, "webhooks_acks_dropped_total", "")
-	s.wantFiring(first, last, "WebhooksAcksDropped")
-}
-
-// mistakeOfOurOwn likewise has a panic counted: nobody can have a real replica panic,
-// or it would be mended. That each is counted is shown where they are raised, in the
-// consumer's TestAPanicAnywhereCostsNoEventAndNoProcess.
-func mistakeOfOurOwn(t *testing.T) {
-	s := start(t, options{})
-	first := s.awaitReady()
-	last := s.scrape()
-	last.raise(t, "webhooks_panics_total", "event")
-	s.wantFiring(first, last, "WebhooksPanics")
 }
 
 // moreThanIsDelivered gives one slot to an endpoint that takes four seconds, and

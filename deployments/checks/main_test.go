@@ -13,7 +13,7 @@ import (
 )
 
 // What the tests start, built once.
-var theBinary, natsServer, promtool string
+var theBinary, mistakenBinary, natsServer, promtool string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "webhooks-checks")
@@ -29,16 +29,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the service as the Dockerfile does, the NATS server that the
-// product embeds, and promtool without the service discoveries it does not need;
+// build builds the service as the Dockerfile does, once more with mistakes, the NATS
+// server that the product embeds, and promtool without the service discoveries it does not need;
 // none with cgo, so that what they share is compiled once.
 func build(dir string) error {
-	theBinary, natsServer, promtool = filepath.Join(dir, "webhooks"), filepath.Join(dir, "nats-server"), filepath.Join(dir, "promtool")
+	theBinary, mistakenBinary = filepath.Join(dir, "webhooks"), filepath.Join(dir, "webhooks-mistaken")
+	natsServer, promtool = filepath.Join(dir, "nats-server"), filepath.Join(dir, "promtool")
+	mistaken, err := overlay(dir)
+	if err != nil {
+		return err
+	}
 	for _, b := range []struct {
 		at   string
 		args []string
 	}{
 		{"../..", []string{"-buildvcs=false", "-ldflags", "-s -w -X main.version=v0.0.0-checks", "-o", theBinary, "./cmd/webhooks"}},
+		{"../..", []string{"-buildvcs=false", "-overlay", mistaken, "-ldflags", "-s -w", "-o", mistakenBinary, "./cmd/webhooks"}},
 		{"../..", []string{"-o", natsServer, "github.com/nats-io/nats-server/v2"}},
 		{".", []string{"-tags", "remove_all_sd", "-o", promtool, "github.com/prometheus/prometheus/cmd/promtool"}},
 	} {

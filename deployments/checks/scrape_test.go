@@ -67,23 +67,6 @@ func (s scraped) value(name string) (sum float64) {
 	return sum
 }
 
-// raise has a counter that stands at 0 count one more, in the series that has a label's
-// value; empty is the only series.
-func (s scraped) raise(t *testing.T, name, label string) {
-	t.Helper()
-	for _, m := range s.families[name].GetMetric() {
-		if label == "" && len(m.GetLabel()) == 0 || len(m.GetLabel()) == 1 && m.GetLabel()[0].GetValue() == label {
-			if v := m.GetCounter().GetValue(); v != 0 {
-				t.Fatalf("%s stands at %v on a fresh replica", name, v)
-			}
-			one := 1.0
-			m.Counter.Value = &one
-			return
-		}
-	}
-	t.Fatalf("a fresh replica does not show %s %s", name, label)
-}
-
 func valueOf(m *dto.Metric) float64 {
 	return m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 }

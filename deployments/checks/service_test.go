@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -27,9 +28,10 @@ const patience = 90 * time.Second
 
 // options are what a service is started with.
 type options struct {
-	nats string   // URL; empty starts an embedded server
-	args []string // more flags
-	root string   // folder that is all the process sees; empty is the machine's
+	program string   // empty is the program as it is shipped
+	nats    string   // URL; empty starts an embedded server
+	args    []string // more flags
+	root    string   // folder that is all the process sees; empty is the machine's
 }
 
 // service is a running `webhooks run`.
@@ -47,7 +49,7 @@ func start(t *testing.T, o options) *service {
 	t.Helper()
 	s := &service{t: t, admin: freeAddress(t), nats: o.nats, log: &log{}}
 	args := append([]string{"run", "--admin-listen", s.admin, "--log-level", "warn", "--log-format", "json", "--allow-insecure-endpoints"}, o.args...)
-	program := theBinary
+	program := cmp.Or(o.program, theBinary)
 	if o.nats == "" {
 		listen := freeAddress(t)
 		s.nats = "nats://" + listen
