@@ -75,6 +75,7 @@ func mistakesOfOurOwn(t *testing.T) {
 	s.publish("slow", 10, 10)
 	s.await("more attempts than have room", func(scraped) bool { return asked.Load() > 2 })
 	server.kill()
+	s.await("NATS away", func(got scraped) bool { return got.value("webhooks_nats_connected") == 0 })
 	close(gone)
 	last = s.await("an acknowledgement too many", func(got scraped) bool { return got.value("webhooks_acks_dropped_total") > 0 })
 	s.wantFiring(first, last, "WebhooksAcksDropped")
