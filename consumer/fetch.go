@@ -74,7 +74,7 @@ func (c *Consumer) receive(ctx, work context.Context, batch jetstream.MessageBat
 	defer c.o.Panics.Catch(panics.PlacePull, nil)
 	for msg := range batch.Messages() {
 		got++
-		c.hands.do(errand{ctx, work, msg, asked})
+		c.hands.do(errand{ctx: ctx, work: work, msg: msg, asked: asked})
 	}
 	now := time.Now().UnixNano()
 	c.pulled.Store(now)
@@ -94,7 +94,7 @@ func (c *Consumer) handleOne(e errand) {
 		c.metrics.settled[outcomeLeft].Inc()
 		return
 	}
-	c.handle(e.ctx, e.work, e.msg)
+	c.handle(e.ctx, e.work, e.msg, e.by)
 }
 
 // lapsed says that a message of a pull may have been given to another replica

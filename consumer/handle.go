@@ -23,7 +23,7 @@ import (
 
 // handle takes one delivered message to its end. ctx ends when this replica is
 // told to stop, work when it must.
-func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
+func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg, by *hand) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		// Nothing delivers to a pull's inbox but the server; without a position
@@ -36,7 +36,7 @@ func (c *Consumer) handle(ctx, work context.Context, msg jetstream.Msg) {
 		c.lookSoon() // settled long ago and delivered again: the consumer's state was lost
 		return
 	}
-	in := arrival{msg, meta, c.live}
+	in := arrival{msg, meta, c.live, by}
 	if f := c.enter(in); f != nil {
 		c.conclude(work, in, f, func() conclusion { return c.consider(ctx, work, in) })
 	}

@@ -51,6 +51,7 @@ type errand struct {
 	ctx, work context.Context //nolint:containedctx // of the message, on its way to the goroutine that handles it
 	msg       jetstream.Msg
 	asked     time.Time
+	by        *hand // whose turn it is; set as the message is begun
 }
 
 // hand is one goroutine.
@@ -103,6 +104,7 @@ func (h *hands) work(e errand) {
 	defer h.leave(me)
 	for ok := true; ok; {
 		me.began.Store(time.Now().UnixNano())
+		e.by = me
 		h.handle(e)
 		h.pass(me, me.began.Load())
 		if h.idle.Add(1) > keptIdle {
@@ -118,6 +120,16 @@ func (h *hands) work(e errand) {
 func (h *hands) pass(of *hand, began int64) {
 	if began != 0 && of.began.CompareAndSwap(began, 0) {
 		h.turns <- struct{}{}
+	}
+}
+
+// rest gives the turn back of a message that from here on waits for NATS alone. An
+// event on its way into a lane would keep others from being tried meanwhile, and where
+// CPU is short nobody takes its turn from it. A nil hand, of a message that needed no
+// turn, has none.
+func (h *hands) rest(of *hand) {
+	if of != nil {
+		h.pass(of, of.began.Load())
 	}
 }
 

@@ -75,6 +75,30 @@ func TestWhatTakesLongKeepsNobodyWaiting(t *testing.T) {
 	})
 }
 
+// Nobody lends here, as where CPU is short.
+func TestWhatWaitsForNATSKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p peak
+		var h *hands
+		h = newHands(func(e errand) {
+			h.rest(e.by)
+			h.rest(e.by) // a turn is given back once
+			p.during(func() { time.Sleep(time.Minute) })
+		})
+		for range 2000 {
+			h.do(errand{})
+		}
+		synctest.Wait()
+		if n := p.now.Load(); n != 2000 {
+			t.Errorf("%d messages wait at once, want all 2,000", n)
+		}
+		h.finish()
+		if got := len(h.turns); got != cap(h.turns) {
+			t.Errorf("%d turns of %d were given back", got, cap(h.turns))
+		}
+	})
+}
+
 func TestTurnsAreLentThoughOneOfThemGoesRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := turnsEach * runtime.GOMAXPROCS(0)

@@ -73,7 +73,7 @@ func (s *sending) Send(ctx, work context.Context, msg jetstream.Msg) replay.Resu
 	if err != nil {
 		return replay.Result{Outcome: replay.Left}
 	}
-	in := arrival{msg, meta, s.way}
+	in := arrival{msg, meta, s.way, nil}
 	r := replay.Result{Outcome: replay.Repeated, Sequence: meta.Sequence.Stream}
 	f := s.c.enter(in)
 	if f == nil {

@@ -30,6 +30,9 @@ type conclusion struct {
 // to the endpoint again. It returns how that ended.
 func (c *Consumer) finish(work context.Context, in arrival, f *flight, end conclusion) conclusion {
 	span := end.span
+	if end.action == actPark || end.action == actBury {
+		c.hands.rest(in.hand)
+	}
 	end = c.custody(work, end)
 	defer settledAs(span, end.outcome)
 	in.way.count(end.outcome, in.Timestamp)

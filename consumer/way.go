@@ -35,7 +35,8 @@ type arrival struct {
 	jetstream.Msg
 	*jetstream.MsgMetadata
 
-	way *way
+	way  *way
+	hand *hand // whose turn it is; nil when it needs none
 }
 
 // ways are those that are open.

@@ -21,6 +21,7 @@ type limited struct {
 	net.Conn
 
 	wrote atomic.Int64 // bytes
+	out   outgoing
 
 	mu       sync.Mutex // guards the rest
 	left     int
@@ -36,13 +37,6 @@ func (l *limited) Read(p []byte) (int, error) {
 		l.Close()
 		return 0, errTooMuch
 	}
-	return n, err
-}
-
-// Write counts.
-func (l *limited) Write(p []byte) (int, error) {
-	n, err := l.Conn.Write(p)
-	l.wrote.Add(int64(n))
 	return n, err
 }
 

@@ -29,7 +29,9 @@ func (c *Client) dialTCP(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	return newLimited(conn), nil
+	l := newLimited(conn)
+	l.out.panics = c.panics
+	return l, nil
 }
 
 // surviving makes a panic while dialling the dial's error. net/http dials in goroutines of its own, where nobody above

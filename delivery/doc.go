@@ -24,6 +24,7 @@
 //
 // Over HTTP/1.1 whoever makes the attempt does all of it: no other goroutine sees the request, save that of a long event,
 // which is written while its answer is waited for. A connection serves one attempt at a time, and is used again only when its answer was read to the end and nothing has come on it since.
+// Over HTTP/2 net/http does; the headers of a request wait for its body, so that both are one write.
 //
 // # Time
 //

@@ -147,6 +147,7 @@ func (s *sending) failed(err error) error {
 func (c *call) postHTTP2(ctx context.Context) error {
 	ctx, cancel := context.WithDeadlineCause(ctx, c.deadline, errTimeout)
 	defer cancel()
+	defer c.trace.abandon()
 	answer, err := c.client.transport.RoundTrip(c.request(&traced{httptrace.WithClientTrace(ctx, c.trace.arm()), &c.trace}))
 	if unused := c.trace.found.Swap(nil); unused != nil {
 		_ = unused.Close() // another connection to the host was there

@@ -22,6 +22,7 @@ type trace struct {
 	firstByte                 atomic.Int64
 	gotConn, reused           atomic.Bool
 	conn                      atomic.Pointer[limited]  // that the attempt is using; nil when it is over
+	writing                   atomic.Pointer[limited]  // that net/http is writing the request to; whoever takes it out says so
 	found                     atomic.Pointer[tls.Conn] // that speaks HTTP/2, for net/http to go on with; whoever takes it out owns it
 }
 
@@ -31,6 +32,7 @@ func (t *trace) arm() *httptrace.ClientTrace {
 	t.hooks = httptrace.ClientTrace{
 		GotConn:              t.onConn,
 		GotFirstResponseByte: t.onFirstByte,
+		WroteRequest:         t.onWrote,
 	}
 	return &t.hooks
 }
@@ -65,7 +67,29 @@ func (t *trace) since() int64 { return max(int64(time.Since(t.started)), 1) }
 
 func (t *trace) first(at *atomic.Int64) { at.CompareAndSwap(0, t.since()) }
 
-func (t *trace) onConn(i httptrace.GotConnInfo) { t.connected(limitedOf(i.Conn), i.Reused) }
+func (t *trace) onConn(i httptrace.GotConnInfo) {
+	l := limitedOf(i.Conn)
+	t.connected(l, i.Reused)
+	if l != nil {
+		l.writing()
+	}
+	if before := t.writing.Swap(l); before != nil {
+		before.abandoned()
+	}
+}
+
+func (t *trace) onWrote(httptrace.WroteRequestInfo) {
+	if l := t.writing.Swap(nil); l != nil {
+		l.written()
+	}
+}
+
+// abandon is for an attempt that is over, however far it came.
+func (t *trace) abandon() {
+	if l := t.writing.Swap(nil); l != nil {
+		l.abandoned()
+	}
+}
 
 func (t *trace) connected(c *limited, reused bool) {
 	t.reused.Store(reused)

@@ -13,6 +13,8 @@ import (
 const (
 	oldAfter   = time.Second            // an attempt older than this is slow
 	hostOld    = 32                     // so many slow attempts make a host suspect
+	hostShare  = 8                      // a host that does not answer may hold one of so many parts of the slots
+	hostSilent = 200 * time.Millisecond // without any answer: one that has as many attempts under way and serves them answers all the time
 	recent     = 10 * time.Second       // a 2xx this young vouches for an endpoint when slots are scarce
 	failingFor = 10 * time.Second       // a replica takes its own word for a failing endpoint so long; then the health bucket has told, or one more attempt is made
 	queueLeast = 256                    // events may wait for one endpoint's budget; each holds a slot
@@ -73,11 +75,13 @@ type hostShard struct {
 
 // host is what many endpoints may share.
 type host struct {
-	users   int          // tickets holding it; guarded by its shard
-	used    time.Time    // when one was asked for last; guarded by its shard
-	old     atomic.Int32 // attempts older than oldAfter
-	suspect atomic.Bool  // so many were old at once, and none has been answered in time since
-	probing atomic.Bool  // a probe is under way while the host is suspect
+	users      int          // tickets holding it; guarded by its shard
+	used       time.Time    // when one was asked for last; guarded by its shard
+	flying     atomic.Int32 // attempts under way
+	answered   atomic.Int64 // when one was answered last, Unix ns; 0: none was
+	old        atomic.Int32 // attempts older than oldAfter
+	suspect    atomic.Bool  // so many were old at once, and none has been answered in time since
+	probing    atomic.Bool  // a probe is under way while the host is suspect
 }
 
 // endpoint is one survey's, as long as it has something in flight or did lately.
@@ -172,7 +176,7 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 		return Failing
 	case oldest != nil && now.Sub(oldest.since) > oldAfter:
 		return Slow
-	case h.suspect.Load() && h.probing.Load():
+	case h.suspect.Load() && h.probing.Load(), g.silent(h, now):
 		return Suspect
 	case g.crowded(e, now):
 		return Crowded
@@ -185,6 +189,14 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 	default:
 		return ""
 	}
+}
+
+// silent says whether a host has so many attempts under way, and answers none, that no
+// other may begin. Attempts become slow only after a second, and within one thousands of
+// surveys on a host that hangs would have taken every slot, each for five. A suspect
+// host has its probe.
+func (g *Gate) silent(h *host, now time.Time) bool {
+	return int64(h.flying.Load()) >= max(g.slots/hostShare, 2*hostOld) && !h.suspect.Load() && now.UnixNano()-h.answered.Load() > int64(hostSilent)
 }
 
 // room is how many events may wait for an endpoint's budget. To park one and to try it
@@ -246,6 +258,7 @@ func (g *Gate) Ask(survey events.Survey, hostName string, limit Limit) Refusal {
 
 func (g *Gate) admit(s *shard, e *endpoint, h *host, now time.Time, probe bool) *Ticket {
 	e.bucket.spend()
+	h.flying.Add(1)
 	t := &Ticket{gate: g, shard: s, endpoint: e, host: h, since: now, probe: probe}
 	e.flying.push(t)
 	return t

@@ -163,6 +163,44 @@ func TestASuspectHostGetsOneProbeAtATime(t *testing.T) {
 	})
 }
 
+func TestAHostThatDoesNotAnswerGetsNoMoreThanItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		var flying []*Ticket
+		for i := range 250 {
+			flying = append(flying, fill(t, g, fmt.Sprint("s", i), "shared", 1)...)
+		}
+		wantRefused(t, g, "another", "shared", Limit{}, Suspect)
+		if got := g.Ask("another", "shared", Limit{}); got != Suspect {
+			t.Errorf("asked beforehand: %q", got)
+		}
+		fill(t, g, "another", "another host", 1)
+		flying[0].Leave(Lost) // an answer
+		for i := range 10 {
+			fill(t, g, fmt.Sprint("more", i), "shared", 1)
+		}
+		time.Sleep(hostSilent + 1)
+		wantRefused(t, g, "last", "shared", Limit{}, Suspect)
+		for _, ticket := range flying[1:20] {
+			ticket.Leave(TimeOut) // none
+		}
+		fill(t, g, "last", "shared", 1)
+		time.Sleep(oldAfter)
+		g.Sweep(time.Now())
+		fill(t, g, "probe", "shared", 1)
+		wantRefused(t, g, "another", "shared", Limit{}, Suspect)
+	})
+}
+
+func TestAFewSlotsAreNotDividedAmongHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(16)
+		for i := range 16 {
+			fill(t, g, fmt.Sprint("s", i), "shared", 1)
+		}
+	})
+}
+
 func TestWhenOldAttemptsHoldAQuarterOnlyTheVouchedForEnter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(40)

@@ -56,6 +56,10 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	if o != TimeOut && o != Neither && !t.old {
 		t.host.suspect.Store(false) // it answers in time
 	}
+	if o == Won || o == Lost || o == Asked {
+		t.host.answered.Store(now.UnixNano())
+	}
+	t.host.flying.Add(-1)
 	if t.probe {
 		t.host.probing.Store(false)
 	}
