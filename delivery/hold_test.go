@@ -88,7 +88,7 @@ func TestWhatIsHeldIsWrittenWithoutItsRequest(t *testing.T) {
 		l := newLimited(counted{ours, writes})
 		got := make(chan string, 10)
 		go func() {
-			for b := make([]byte, 100); ; {
+			for b := make([]byte, 2*holdBytes); ; {
 				n, err := theirs.Read(b)
 				if err != nil {
 					close(got)

@@ -15,7 +15,7 @@ type replayStart struct {
 	Since      point      `name:"since" placeholder:"PLACE" help:"From where on: a time, a duration ago such as 2h, or a sequence of the event stream."`
 	Until      point      `name:"until" placeholder:"PLACE" help:"Up to where: a time, a duration ago, or the last sequence (default: everything that is settled now)."`
 	Response   string     `name:"response" placeholder:"ID" help:"Only this response; --since is not needed with it."`
-	Rate       replayRate `name:"rate" default:"500" placeholder:"N" help:"Events a second, all replicas together, or max (default: ${default}). Live events go first whatever it is."`
+	Rate       replayRate `name:"rate" default:"200" placeholder:"N" help:"Events a second, all replicas together, or max (default: ${default}). Live events go first whatever it is."`
 	Reason     string     `name:"reason" placeholder:"TEXT" help:"Why, for whoever looks at it later."`
 	DryRun     bool       `name:"dry-run" help:"Start nothing; count what would be sent, to whom, and how long it would take."`
 	JSON       bool       `name:"json" help:"Print JSON."`

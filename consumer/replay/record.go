@@ -82,10 +82,10 @@ func (s State) Ended() bool { return s == Cancelled || s == Done || s == Failed 
 
 const (
 	// DefaultRate is how many events a second a job sends when nobody says
-	// otherwise, all replicas together: on two cores beside live traffic of 5,000 a
-	// second, which fills three quarters of them, it leaves that its p99. 1,000 made
-	// it 1.7 times as long (deployments/benchmarks.md).
-	DefaultRate = 500
+	// otherwise, all replicas together. On two busy cores 500 made the p99 of live
+	// events beside it up to twice as long; a million takes 83 minutes with it, and
+	// whoever has cores to spare says more (deployments/benchmarks.md).
+	DefaultRate = 200
 	// MaxSurveys is how many surveys one job can name; it is bounded because they
 	// stand in its record.
 	MaxSurveys = 1000
