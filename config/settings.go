@@ -72,7 +72,7 @@ type DeliverySettings struct {
 	MaxEndpoints  int            `name:"max-endpoints" env:"WEBHOOKS_MAX_ENDPOINTS" default:"2000000" placeholder:"N" help:"Endpoints kept in memory; NATS is asked for the others when their events come (default: ${default})."`
 	NoDeliveryLog bool           `name:"no-delivery-log" env:"WEBHOOKS_NO_DELIVERY_LOG" help:"Keep no record of attempts and settlements: 'webhooks attempts' then shows nothing of them, and 'webhooks audit' can prove nothing."`
 	EventMaxBytes Bytes          `name:"event-max-bytes" env:"WEBHOOKS_EVENT_MAX_BYTES" default:"1MiB" placeholder:"SIZE" help:"Largest event (default: ${default})."`
-	AllowInsecure bool           `name:"allow-insecure-endpoints" env:"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS" help:"For development only: endpoints may use http and be on this machine or a private network."`
+	AllowInsecure bool           `name:"allow-insecure-endpoints" env:"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS" help:"For development only: endpoints may use http and be on this machine; private networks are opened by --allow alone."`
 	Allow         []netip.Prefix `name:"allow" env:"WEBHOOKS_ALLOW" placeholder:"PREFIX,..." help:"Private networks that endpoints may be on, such as 10.1.0.0/16."`
 	CABundle      string         `name:"ca-bundle" env:"WEBHOOKS_CA_BUNDLE" placeholder:"FILE" help:"Certificate authorities that endpoints are checked against, instead of the system's."`
 }

@@ -159,6 +159,10 @@ func TestAuditFindsWhatWasPlantedAndNothingElse(t *testing.T) {
 		want[audit.Unproven], want[audit.RecordDropped] = 1, 1
 		wantAudit(t, w.audit(0, 0), want)
 
+		// It explains nothing of what has left the event stream: that may never have been sent.
+		w.plantLoss(w.seqOf(lost), 1)
+		wantAudit(t, w.audit(0, 0), want)
+
 		for _, id := range []string{gap, lost, torn} {
 			delete(w.published, id) // the story has lost them itself
 		}
@@ -199,7 +203,7 @@ func (w *world) provisionStream() {
 }
 
 // TestAuditSaysWhatNothingCouldProve: what was published before the delivery log
-// begins is neither proven nor missed.
+// begins is neither proven nor missed. It fails an audit that was asked for it.
 func TestAuditSaysWhatNothingCouldProve(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		flush := w.logged()
@@ -229,6 +233,11 @@ func TestAuditSaysWhatNothingCouldProve(t *testing.T) {
 		w.tear(w.layout.Names.Stream(), 2) // it may have been settled well
 		wantAudit(t, w.audit(0, 0), map[audit.Fate]uint64{audit.TooOld: 5, audit.Delivered: 6})
 		wantAudit(t, w.audit(7, 9), map[audit.Fate]uint64{audit.Delivered: 3})
+		for asked, proven := range map[[2]uint64]bool{{0, 8}: true, {0, 7}: true, {0, 6}: false, {1, 0}: false, {1, 6}: false, {6, 0}: true, {5, 7}: false} {
+			if r := w.audit(asked[0], asked[1]); r.Proven() != proven || r.TooFar == proven || r.Counts[audit.Unproven]+r.Counts[audit.Lost] > 0 {
+				t.Errorf("of sequences %v all is proven is %v, want %v: %v", asked, r.Proven(), proven, r.Counts)
+			}
+		}
 		for _, c := range [][2]uint64{{5, 4}, {1, 12}, {12, 0}} {
 			if _, err := audit.Run(t.Context(), w.js, w.layout.Names, audit.Options{From: c[0], To: c[1]}); err == nil {
 				t.Errorf("sequences %d to %d were audited", c[0], c[1])

@@ -278,6 +278,9 @@ func TestForgetSurvivesAPanicOverOneMessage(t *testing.T) {
 		if !is || !strings.Contains(p.Stack, "forget_story_test.go:") {
 			t.Errorf("it ended with %v, having erased %+v", err, receipt)
 		}
+		if want := "erase message 7 of " + w.layout.Names.Stream() + ": panic"; err != nil && strings.Count(err.Error(), want) != 1 {
+			t.Errorf("it ended with %q, want %q in it", err, want)
+		}
 		leaktest.Plant(t, person).InValue(t, "the error", err)
 		stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
 		must(t, err)

@@ -159,8 +159,14 @@ var metadata = []netip.Prefix{
 	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle
 }
 
-// isOwn finds our own listeners. One on the unspecified address listens on every address of this machine.
+// isOwn finds our own listeners, also behind a gateway that sends on to the address carried inside another.
 func (g *guard) isOwn(addr netip.Addr, port uint16) bool {
+	inner, ok := carried(addr)
+	return g.listensAt(addr, port) || ok && g.listensAt(inner, port)
+}
+
+// listensAt finds our own listeners. One on the unspecified address listens on every address of this machine.
+func (g *guard) listensAt(addr netip.Addr, port uint16) bool {
 	return slices.ContainsFunc(*g.own.Load(), func(own netip.AddrPort) bool {
 		at := plain(own.Addr())
 		switch {

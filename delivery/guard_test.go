@@ -118,6 +118,7 @@ func TestGuardOpensOnlyWhatASettingNames(t *testing.T) {
 func TestGuardKeepsOurOwnListeners(t *testing.T) {
 	open := Rules{AllowInsecure: true, Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
 	one := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")}
+	ten := []netip.AddrPort{netip.MustParseAddrPort("10.1.2.3:8080")}
 	all := []netip.AddrPort{netip.MustParseAddrPort("[::]:8080")}
 	here := machineAddr(t).String()
 	for _, v := range []struct {
@@ -127,12 +128,24 @@ func TestGuardKeepsOurOwnListeners(t *testing.T) {
 	}{
 		{"the listener", "127.0.0.1:8080", one, findOwn},
 		{"the listener, mapped", "[::ffff:127.0.0.1]:8080", one, findOwn},
+		{"the listener, in NAT64", "[64:ff9b::a01:203]:8080", ten, findOwn},
+		{"the listener, in NAT64 of one network", "[64:ff9b:1::a01:203]:8080", ten, findOwn},
+		{"the listener, in 6to4", "[2002:a01:203::1]:8080", ten, findOwn},
+		{"the listener, in Teredo", "[2001::f5fe:fdfc]:8080", ten, findOwn},
+		{"the listener, in ISATAP", "[fc00::5efe:a01:203]:8080", ten, findOwn},
+		{"the listener, IPv4-compatible", "[::10.1.2.3]:8080", ten, findOwn},
+		{"the listener, in NAT64 with a zone", "[64:ff9b::a01:203%eth0]:8080", ten, findOwn},
+		{"another port in NAT64", "[64:ff9b::a01:203]:8081", ten, findAllowed},
+		{"another address in NAT64", "[64:ff9b::a01:204]:8080", ten, findAllowed},
 		{"another port", "127.0.0.1:8081", one, findAllowed},
 		{"another address", "127.0.0.2:8080", one, findAllowed},
 		{"listening everywhere: loopback", "127.0.0.2:8080", all, findOwn},
 		{"listening everywhere: IPv6 loopback", "[::1]:8080", all, findOwn},
 		{"listening everywhere: unspecified", "0.0.0.0:8080", all, findOwn},
 		{"listening everywhere: this machine", here + ":8080", all, findOwn},
+		{"listening everywhere: loopback in NAT64", "[64:ff9b::7f00:1]:8080", all, findOwn},
+		{"listening everywhere: this machine, IPv4-compatible", "[::" + here + "]:8080", all, findOwn},
+		{"listening everywhere: another machine in NAT64", "[64:ff9b::808:808]:8080", all, findAllowed},
 		{"listening everywhere: another port", here + ":8081", all, findAllowed},
 		{"listening everywhere: another machine", "8.8.8.8:8080", all, findAllowed},
 		{"a port of another protocol", "8.8.8.8:4222", nil, findPort},

@@ -81,7 +81,7 @@ var shown = map[string][]string{
 	// Secrets.
 	"a secret in anything that is written": {"cmd/webhooks:TestNoSecretIsInAnythingAFullRunWrites", "cmd/webhooks:TestNoLoginToNATSIsInAnythingThatIsWritten", "consumer/deliverylog:TestNothingSecretReachesTheLog", "delivery:TestSendKeepsSecretsOutOfTheAttempt", "delivery/leaktest:TestEveryDisguiseIsSeenThrough"},
 	"a credential in what a command says":  {"cmd/webhooks:TestACredentialThatCannotBeReadIsNotQuoted", "cmd/webhooks:TestConfigShowHidesWhoeverAsksNATS", "cmd/webhooks:TestASeedInPlaceOfItsFileIsNotQuoted", "config:TestAddressesAreShownWithoutWhoeverAsks"},
-	"a panic":                              {"delivery:TestThePoolSurvivesAPanicWhileItCloses", "cmd/webhooks:TestTheLogSurvivesAPanicWhileItIsWritten", "consumer:TestAPanicAnywhereCostsNoEventAndNoProcess", "consumer:TestAPanicInTheFetchLoopEndsTheReplicaOnPurpose", "cmd/webhooks:TestAPanicInTheFetchLoopEndsTheService", "cmd/webhooks/internal/admin:TestARequestThatPanicsIsAnswered", "delivery/panics:TestAPanicTellsWhereAndNothingOfWhatWasInHand"},
+	"a panic":                              {"delivery:TestThePoolSurvivesAPanicWhileItCloses", "cmd/webhooks:TestTheLogSurvivesAPanicWhileItIsWritten", "consumer:TestAPanicAnywhereCostsNoEventAndNoProcess", "consumer:TestAPanicInTheFetchLoopEndsTheReplicaOnPurpose", "cmd/webhooks:TestAPanicInTheFetchLoopEndsTheService", "cmd/webhooks/internal/admin:TestARequestThatPanicsIsAnswered", "consumer/deadletters:TestAPanicOverALetterLeavesItAndShowsNothing", "consumer:TestForgetSurvivesAPanicOverOneMessage", "cmd/webhooks:TestACommandThatPanicsFailsAndShowsNothing", "cmd/webhooks:TestAPanicIsToldAlthoughTheCommandWasInterrupted", "delivery/panics:TestAPanicTellsWhereAndNothingOfWhatWasInHand"},
 	"a secret that cannot be opened":       {"consumer:TestAnUnsealableSecretAlarmsAndWaitsAndIsNeverSentUnsigned", "config:TestWhatDoesNotOpenIsOurFault"},
 	"a secret that has expired":            {"delivery:TestNothingGoesOutUnsignedWhenEverySecretHasExpired", "delivery:TestRotationSignsWithWhatIsLive"},
 	"secrets rotated under load":           {"cmd/webhooks:TestAThousandRotationsUnderLoad"},
@@ -90,7 +90,7 @@ var shown = map[string][]string{
 	"a secret sealed by another language":  {"deployments/sealing:TestWhatNodeSealsTheServiceOpens"},
 	"a key ring that others can read":      {"config:TestARingThatOthersCanReadIsRefused"},
 	"the admin listener without its token": {"cmd/webhooks/internal/admin:TestTheTokenIsAskedForEverythingButHealth", "config:TestTheAdminListenerLeavesThisMachineOnlyWithAToken"},
-	"slow and greedy clients of it":        {"cmd/webhooks/internal/admin:TestSlowAndGreedyClientsAreLetGo"},
+	"slow and greedy clients of it":        {"cmd/webhooks/internal/admin:TestSlowAndGreedyClientsAreLetGo", "cmd/webhooks/internal/admin:TestScrapesAtTheSameTimeAreBounded"},
 	"a command line of a stranger":         {"cmd/webhooks:FuzzArguments"},
 
 	// Nothing grows with what strangers send.

@@ -16,7 +16,7 @@ import (
 
 type auditCommand struct {
 	connection `embed:""`
-	Since      point    `name:"since" placeholder:"PLACE" help:"From where on: a time, a duration ago such as 2h, or a sequence of the event stream (default: the first event that stands in it)."`
+	Since      point    `name:"since" placeholder:"PLACE" help:"From where on: a time, a duration ago such as 2h, or a sequence of the event stream (default: the first event that stands in it; what is older than the delivery log is then shown, and fails nothing)."`
 	Until      point    `name:"until" placeholder:"PLACE" help:"Up to where: what was published before a time, or a sequence, itself included (default: the last)."`
 	Survey     noSurvey `name:"survey" hidden:""` // people look for it
 	JSON       bool     `name:"json" help:"Print JSON."`
@@ -84,6 +84,9 @@ func (c *auditCommand) bounds(w *world, s *session) (from, to uint64, err error)
 	if !since.IsZero() && from > last || !until.IsZero() && to < max(from, 1) {
 		return 0, 0, usage{withHint("webhooks status shows what there is; give an earlier --since, or a later --until", "nothing was published there")}
 	}
+	if until.IsZero() {
+		to = 0 // nobody asked
+	}
 	return from, to, nil
 }
 
@@ -150,6 +153,9 @@ func remarks(r audit.Report) (lines []string) {
 	}
 	if n := r.Counts[audit.TooOld]; n > 0 {
 		say("too old: the delivery log begins at %s and is kept for seven days; nothing proves how what was published before, up to sequence %d, was settled", shortTime(r.LogFrom), r.OldTo)
+		if r.TooFar && r.OldTo < r.To {
+			say("  it was asked for, and so not everything is accounted for; what was published since is by itself: webhooks audit --since %d --until %d", r.OldTo+1, r.To)
+		}
 	}
 	if r.Strange > 0 {
 		say("unreadable: %d messages of the log, the lanes or the dead letters are another version's; what they prove is not known here", r.Strange)
@@ -168,6 +174,9 @@ func remarks(r audit.Report) (lines []string) {
 		say("lost: sequences %s", stretches(r.Runs[audit.Lost]))
 		for _, s := range r.Stretches[audit.Lost][:min(len(r.Stretches[audit.Lost]), shownRuns)] {
 			say("  %s: %s", stretches([]deliverylog.Run{s.Run}), cmp.Or(publishedAt(s), "nobody knows when they were published"))
+		}
+		if r.Dropped > 0 {
+			say("  the log counted %d records as lost in this range: some of these may have been delivered, which nobody can tell", r.Dropped)
 		}
 		say("  they are in no stream of ours any more: their publisher has to publish them again (webhooks publish)")
 		say("  find out why: somebody deleted or purged, or the event stream's limits are too tight (webhooks status, webhooks doctor)")

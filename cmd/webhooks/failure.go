@@ -19,15 +19,18 @@ func (w *world) fail(err error) exitCode {
 		return exitFailure
 	}
 	code := w.codeOf(err)
+	p, mistake := errors.AsType[*panics.Panic](err)
 	if code == exitInterrupted {
 		fmt.Fprintln(w.errw, "interrupted")
-		return code
+		if !mistake {
+			return code
+		}
 	}
 	fmt.Fprintf(w.errw, "error: %s\n", harmless(err.Error()))
 	if h := hintOf(err); h != "" {
 		fmt.Fprintf(w.errw, "hint: %s\n", harmless(h))
 	}
-	if p, is := errors.AsType[*panics.Panic](err); is {
+	if mistake {
 		fmt.Fprintf(w.errw, "hint: this is a mistake of the program's own: please report it with what follows\n%s", p.Stack)
 	}
 	return code

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/delivery/leaktest"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -24,6 +27,26 @@ func TestACommandThatPanicsFailsAndShowsNothing(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, out.String())
 	}
 	leaktest.Plant(t, plantedPassword).In(t, "what was said", []byte(out.String()))
+}
+
+// Whoever interrupts a command that has panicked over one thing of many is told of the
+// panic all the same: nobody else will be.
+func TestAPanicIsToldAlthoughTheCommandWasInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	var unheard *panics.Guard
+	panicked := unheard.Try(panics.PlaceRun, func() error { panic("with " + plantedPassword) })
+	var out strings.Builder
+	w := &world{ctx: ctx, errw: &out}
+	code := w.fail(errors.Join(ctx.Err(), fmt.Errorf("dead letter 7: %w", panicked)))
+	if said := out.String(); code != exitInterrupted || !strings.HasPrefix(said, "interrupted\nerror: ") || !strings.Contains(said, "dead letter 7: panic (run)") || !strings.Contains(said, "panic_test.go:") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	leaktest.Plant(t, plantedPassword).In(t, "what was said", []byte(out.String()))
+	out.Reset()
+	if code := w.fail(ctx.Err()); code != exitInterrupted || out.String() != "interrupted\n" {
+		t.Errorf("without a panic: exit code %d: %s", code, out.String())
+	}
 }
 
 // panickingBus panics at the next pull once it is armed.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -59,6 +60,7 @@ type following struct {
 	asJSON  bool
 	all     *mpb.Progress // nil where nobody watches
 	bar     *mpb.Bar
+	beside  atomic.Pointer[string] // what stands beside the bar; all else here is see's goroutine's alone
 	now     replay.Record
 	rate    float64 // events a second, over the last seconds
 	seen    []milestone
@@ -77,8 +79,9 @@ func newFollowing(w *world, asJSON bool) *following {
 		f.all = w.newBars()
 	}
 	if f.all != nil {
+		f.beside.Store(new(string))
 		f.bar = f.all.AddBar(0, mpb.PrependDecorators(decor.CountersNoUnit("%d / %d")),
-			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return "  " + f.words() })), mpb.BarRemoveOnComplete())
+			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return *f.beside.Load() })), mpb.BarRemoveOnComplete())
 	}
 	return f
 }
@@ -90,6 +93,8 @@ func (f *following) see(r replay.Record, at time.Time) error {
 	done, all := r.Handled(), r.Events
 	switch {
 	case f.bar != nil:
+		words := "  " + f.words()
+		f.beside.Store(&words)
 		f.bar.SetTotal(int64(max(all, done, 1)), false) //nolint:gosec // far from what an int64 holds
 		f.bar.SetCurrent(int64(done))                   //nolint:gosec // likewise
 	case f.asJSON && changed && !r.State.Ended(): // its end is printed by whoever follows

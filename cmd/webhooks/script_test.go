@@ -69,7 +69,7 @@ func (l leakChecked) Run() int {
 // TestScripts runs testdata/script. Every script has ports of its own in NATS,
 // ADMIN and HOOK, and the commands wait-for, wait-ready,
 // wait-settled, wait-attempts, wait-letters, wait-health, wait-leases, wait-metric, wait-replays, replay-id,
-// raw-publish, raw-delete, raw-delete-stream, key, build-nats-server and wait-alarm.
+// raw-publish, raw-delete, raw-purge, raw-delete-stream, key, build-nats-server and wait-alarm.
 func TestScripts(t *testing.T) {
 	ports := newPorts()
 	testscript.Run(t, testscript.Params{
@@ -95,6 +95,7 @@ func TestScripts(t *testing.T) {
 			"wait-health":       waitHealth,
 			"raw-publish":       rawPublish,
 			"raw-delete":        rawDelete,
+			"raw-purge":         rawPurge,
 			"raw-delete-stream": rawDeleteStream,
 			"wait-leases":       waitLeases,
 			"wait-replays":      waitReplays,
@@ -240,6 +241,15 @@ func rawDelete(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	ts.Check(stream.DeleteMsg(context.Background(), seq))
+}
+
+// rawPurge takes everything out of a stream, as limits do.
+func rawPurge(ts *testscript.TestScript, _ bool, args []string) {
+	js, end := scriptJetStream(ts, args[0])
+	defer end()
+	stream, err := js.Stream(context.Background(), args[1])
+	ts.Check(err)
+	ts.Check(stream.Purge(context.Background()))
 }
 
 // rawDeleteStream deletes a stream, as somebody does by mistake.

@@ -40,7 +40,7 @@ const (
 )
 
 // insecureWarning is said wherever somebody looks while it is true.
-const insecureWarning = "UNSAFE: --allow-insecure-endpoints lets webhooks go to plain http, to this machine and to private networks; for development only"
+const insecureWarning = "UNSAFE: --allow-insecure-endpoints lets webhooks go to plain http and to this machine; for development only"
 
 // service is the whole of `webhooks run`: it opens things in order and closes
 // them in reverse.

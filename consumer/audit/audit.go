@@ -28,7 +28,8 @@ const (
 )
 
 // Options say what is audited. The zero value means the whole event stream as it
-// stands.
+// stands. What is too old to be proven fails an audit with a From, and one with a To
+// that is too old itself.
 type Options struct {
 	From, To uint64                              // sequences, both included; 0 means the first, and the last, that stands in the stream
 	Progress func(doing string, done, all int64) // hears how far each part is; may be nil
@@ -55,15 +56,15 @@ func (a *auditor) run(ctx context.Context, o Options) (Report, error) {
 	if err := a.look(ctx, a.report.Created.Add(-skew)); err != nil {
 		return Report{}, err
 	}
-	if a.close(); !a.report.Proven() {
+	if a.close(o); a.report.misses() {
 		wait.For(ctx, again)
 		a.report.Second, a.report.Strange = true, 0
 		if err := a.look(ctx, began.Add(-clocks)); err != nil {
 			return Report{}, err
 		}
-		a.close()
+		a.close(o)
 	}
-	if !a.report.Proven() {
+	if a.report.misses() {
 		return a.report, a.describe(ctx)
 	}
 	return a.report, nil
@@ -331,8 +332,9 @@ func (a *auditor) take(r deliverylog.Record) {
 	}
 }
 
-// close judges everything that was gathered.
-func (a *auditor) close() {
+// close judges everything that was gathered. What is too old was asked for where a
+// start was given, or an end that is too old itself.
+func (a *auditor) close(o Options) {
 	at := a.edges
 	at.old = max(at.old, a.missingOld())
 	counts, runs := a.ledger.close(at)
@@ -343,6 +345,8 @@ func (a *auditor) close() {
 	if at.old >= a.report.From {
 		a.report.OldTo = min(at.old, a.report.To)
 	}
+	asked := o.From != 0 || o.To != 0 && o.To <= at.old
+	a.report.TooFar = asked && counts[TooOld] > 0
 	for d := range a.ledger.drops {
 		a.report.Dropped += d.records
 	}

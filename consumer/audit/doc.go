@@ -13,11 +13,13 @@
 //	letter-removed the delivery log says that it became a dead letter; that was redriven, purged or has expired
 //	not-ours       another subject of the same stream
 //	too-old        it was published before the delivery log begins: nothing could prove it
-//	record-dropped the log itself counted records lost where it stands
+//	record-dropped it stands in the event stream, and the log itself counted records lost there
 //	unproven       none of these, and it stands in the event stream: it can be replayed
 //	lost           none of these, and it has left the event stream
 //
-// The first that holds is what an event counts as.
+// The first that holds is what an event counts as. An audit that finds events unproven
+// or lost has failed; so has one that was asked for events that are too old, by its
+// start or by an end before the log begins.
 //
 // # While the service runs
 //

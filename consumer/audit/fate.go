@@ -15,7 +15,7 @@ const (
 	Forgotten                 // erased because somebody asked for that
 	NotOurs                   // a message of another subject
 	TooOld                    // published before the delivery log begins
-	RecordDropped             // the log counted a loss that may be its record
+	RecordDropped             // the log counted a loss that may be its record; it still stands in the event stream
 	Unproven                  // nothing tells how it ended; it still stands in the event stream
 	Lost                      // nothing tells how it ended, and it has left the event stream
 

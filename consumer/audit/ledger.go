@@ -78,14 +78,17 @@ func (l *ledger) lostRecords(r deliverylog.Record) {
 // always whole.
 const maxRuns = 1000
 
-// close judges every sequence.
+// close judges every sequence. What the log counted as lost may be why an event that
+// still stands there is unproven. It says nothing of one that has left: the server
+// moves the floor over what leaves unsettled, so who is below it may never have been
+// sent; and in the same overload a log drops records and a stream its oldest events.
 func (l *ledger) close(at edges) (counts [fates]uint64, runs map[Fate][]deliverylog.Run) {
 	runs = map[Fate][]deliverylog.Run{}
 	explain := explainer(slices.Collect(maps.Keys(l.drops)))
 	for i, e := range l.evidence {
 		seq := l.within.From + uint64(i) //nolint:gosec // never negative
 		fate := judge(e, seq, at)
-		if (fate == Unproven || fate == Lost) && explain(seq) {
+		if fate == Unproven && explain(seq) {
 			fate = RecordDropped
 		}
 		counts[fate]++

@@ -105,21 +105,28 @@ func TestACountedLossExplainsAsManyAsItCounts(t *testing.T) {
 	for name, c := range map[string]struct {
 		drops    []deliverylog.Record
 		unproven []uint64
-		want     uint64 // not explained
+		left     []uint64 // the event stream, and nothing tells how they ended
+		want     uint64   // not explained, of the unproven
 	}{
-		"none":                                {nil, []uint64{3}, 1},
-		"one for one":                         {[]deliverylog.Record{record(3, 3, 1)}, []uint64{3}, 0},
-		"elsewhere":                           {[]deliverylog.Record{record(4, 9, 6)}, []uint64{3, 10}, 2},
-		"too few":                             {[]deliverylog.Record{record(1, 9, 2)}, []uint64{3, 5, 7}, 1},
-		"those that end first are used first": {[]deliverylog.Record{record(1, 9, 1), record(1, 4, 1)}, []uint64{3, 7}, 0},
-		"used up, and another begins":         {[]deliverylog.Record{record(1, 9, 1), record(5, 6, 1)}, []uint64{2, 5, 6}, 1},
-		"a long one behind many short ones":   {[]deliverylog.Record{record(1, 1, 1), record(2, 2, 1), record(1, 9, 2)}, []uint64{1, 2, 3, 9}, 0},
-		"told twice counts once":              {[]deliverylog.Record{record(1, 9, 1), record(1, 9, 1)}, []uint64{2, 3}, 1},
+		"none":                                {nil, []uint64{3}, nil, 1},
+		"one for one":                         {[]deliverylog.Record{record(3, 3, 1)}, []uint64{3}, nil, 0},
+		"elsewhere":                           {[]deliverylog.Record{record(4, 9, 6)}, []uint64{3, 10}, nil, 2},
+		"too few":                             {[]deliverylog.Record{record(1, 9, 2)}, []uint64{3, 5, 7}, nil, 1},
+		"those that end first are used first": {[]deliverylog.Record{record(1, 9, 1), record(1, 4, 1)}, []uint64{3, 7}, nil, 0},
+		"used up, and another begins":         {[]deliverylog.Record{record(1, 9, 1), record(5, 6, 1)}, []uint64{2, 5, 6}, nil, 1},
+		"a long one behind many short ones":   {[]deliverylog.Record{record(1, 1, 1), record(2, 2, 1), record(1, 9, 2)}, []uint64{1, 2, 3, 9}, nil, 0},
+		"told twice counts once":              {[]deliverylog.Record{record(1, 9, 1), record(1, 9, 1)}, []uint64{2, 3}, nil, 1},
+		"what has left stays lost":            {[]deliverylog.Record{record(1, 10, 10)}, nil, []uint64{1, 4, 10}, 0},
+		"what has left uses none up":          {[]deliverylog.Record{record(1, 9, 1)}, []uint64{5}, []uint64{4}, 0},
 	} {
 		l := newLedger(deliverylog.Run{From: 1, To: 10})
 		for seq := uint64(1); seq <= 10; seq++ {
-			if l.note(seq, stored); !slices.Contains(c.unproven, seq) {
-				l.note(seq, delivered)
+			switch {
+			case slices.Contains(c.left, seq):
+			case slices.Contains(c.unproven, seq):
+				l.note(seq, stored)
+			default:
+				l.note(seq, stored|delivered)
 			}
 		}
 		for _, d := range c.drops {
@@ -128,6 +135,9 @@ func TestACountedLossExplainsAsManyAsItCounts(t *testing.T) {
 		counts, _ := l.close(edges{floor: 10})
 		if counts[Unproven] != c.want || counts[RecordDropped] != uint64(len(c.unproven))-c.want {
 			t.Errorf("%s: %d unproven and %d explained of %d, want %d unproven", name, counts[Unproven], counts[RecordDropped], len(c.unproven), c.want)
+		}
+		if counts[Lost] != uint64(len(c.left)) {
+			t.Errorf("%s: %d are lost, want the %d that have left the event stream", name, counts[Lost], len(c.left))
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package deadletters
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // Tally counts letters.
@@ -68,8 +71,8 @@ func (s *Store) Purge(ctx context.Context, f Filter, dryRun bool) (Tally, error)
 }
 
 // each does something with every letter that is meant, several at once. Its
-// error is what ended the reading, the first letter's that failed when nobody
-// else is told, and a panic's, whose letter is not counted.
+// error is what ended the reading, the first letter's that failed when nobody else
+// is told, and the first panic's.
 func (s *Store) each(ctx context.Context, f Filter, progress func(Letter, error), do func(context.Context, jetstream.Stream, Letter) error) (Tally, error) {
 	stream, err := s.stream(ctx)
 	if err != nil {
@@ -77,10 +80,11 @@ func (s *Store) each(ctx context.Context, f Filter, progress func(Letter, error)
 	}
 	f.Bodies = false
 	var (
-		mu    sync.Mutex // guards tally, first, and lets one call of progress in at a time
-		tally Tally
-		first error
-		ended error // what ended the reading; only written by it
+		mu      sync.Mutex // guards what follows but ended, and lets one call of progress in at a time
+		tally   Tally
+		first   error // of a letter that failed, when nobody else is told
+		mistake error // the first panic's
+		ended   error // what ended the reading; only written by it
 	)
 	report := func(l Letter, err error) {
 		mu.Lock()
@@ -88,8 +92,12 @@ func (s *Store) each(ctx context.Context, f Filter, progress func(Letter, error)
 		tally.count(l, err)
 		if progress != nil {
 			progress(l, err)
-		} else if first == nil && !errors.As(err, new(*Unreadable)) {
-			first = err
+		}
+		switch {
+		case errors.As(err, new(*panics.Panic)):
+			mistake = cmp.Or(mistake, err)
+		case progress == nil && !errors.As(err, new(*Unreadable)):
+			first = cmp.Or(first, err)
 		}
 	}
 	found := func(yield func(Letter) bool) {
@@ -104,8 +112,19 @@ func (s *Store) each(ctx context.Context, f Filter, progress func(Letter, error)
 			}
 		}
 	}
-	panicked := spread(found, func(l Letter) { report(l, do(ctx, stream, l)) })
-	return tally, errors.Join(ended, first, panicked)
+	panicked := spread(found, func(l Letter) { report(l, surviving(l, func() error { return do(ctx, stream, l) })) })
+	return tally, errors.Join(ended, first, mistake, panicked)
+}
+
+// surviving does something with a letter. A panic over it is its error, and says which
+// letter that was.
+func surviving(l Letter, do func() error) error {
+	var unheard *panics.Guard // it is told with the error
+	err := unheard.Try(panics.PlaceRun, do)
+	if errors.As(err, new(*panics.Panic)) {
+		return fmt.Errorf("dead letter %d: %w", l.Sequence, err)
+	}
+	return err
 }
 
 // count adds one letter's end. A letter that vanished meanwhile was somebody

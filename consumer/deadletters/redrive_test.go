@@ -3,6 +3,7 @@ package deadletters_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -109,19 +110,34 @@ func TestAPanicOverALetterLeavesItAndShowsNothing(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
 	w.buryMany(20)
-	tally, err := w.store.Redrive(t.Context(), deadletters.Filter{}, func(ctx context.Context, l deadletters.Letter) error {
+	var told []error // of letter 7
+	hear := func(l deadletters.Letter, err error) {
 		if l.Source == 7 {
-			panic("planted-" + string(l.Body))
+			told = append(told, err)
 		}
-		return w.park(ctx, l)
-	}, nil)
-	p, is := errors.AsType[*panics.Panic](err)
-	if !is || !strings.Contains(p.Stack, "redrive_test.go:") || tally.Letters != 19 {
-		t.Errorf("redriven %+v, %v", tally, err)
 	}
-	leaktest.Plant(t, "planted-").InValue(t, "the error", err)
-	if left := w.list(deadletters.Filter{}); len(left) != 1 || left[0].Source != 7 || len(w.parked()) != 19 {
-		t.Errorf("%d letters and %d events in lanes, want 1 and 19", len(left), len(w.parked()))
+	for _, progress := range []func(deadletters.Letter, error){nil, hear} {
+		tally, err := w.store.Redrive(t.Context(), deadletters.Filter{}, func(ctx context.Context, l deadletters.Letter) error {
+			if l.Source == 7 {
+				panic("planted-" + string(l.Body))
+			}
+			return w.park(ctx, l)
+		}, progress)
+		p, is := errors.AsType[*panics.Panic](err)
+		if !is || !strings.Contains(p.Stack, "redrive_test.go:") || tally.Failed != 1 {
+			t.Fatalf("redriven %+v, %v", tally, err)
+		}
+		left := w.list(deadletters.Filter{})
+		if len(left) != 1 || left[0].Source != 7 || len(w.parked()) != 19 {
+			t.Fatalf("%d letters and %d events in lanes, want 1 and 19", len(left), len(w.parked()))
+		}
+		if want := fmt.Sprintf("dead letter %d: panic", left[0].Sequence); strings.Count(err.Error(), want) != 1 {
+			t.Errorf("it ended with %q, want %q in it once", err, want)
+		}
+		leaktest.Plant(t, "planted-").InValue(t, "the error", err)
+	}
+	if len(told) != 1 || !errors.As(told[0], new(*panics.Panic)) {
+		t.Errorf("whoever hears of letters was told %v of this one, want the panic", told)
 	}
 }
 

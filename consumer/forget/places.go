@@ -70,7 +70,9 @@ func (b *batch) flush(ctx context.Context) error {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			var unheard *panics.Guard // it is told with the error
-			errs[i] = unheard.Try(panics.PlaceRun, func() error { return erase(ctx, stream, f.seq) })
+			if err := unheard.Try(panics.PlaceRun, func() error { return erase(ctx, stream, f.seq) }); err != nil {
+				errs[i] = fmt.Errorf("erase message %d of %s: %w", f.seq, b.stream, err)
+			}
 		})
 	}
 	wg.Wait()
@@ -88,7 +90,7 @@ func erase(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 	if _, look := stream.GetMsg(ctx, seq); errors.Is(look, jetstream.ErrMsgNotFound) {
 		return nil // a refusal does not say why in a form that code could read
 	}
-	return fmt.Errorf("erase message %d of %s: %w", seq, stream.CachedInfo().Config.Name, err)
+	return err
 }
 
 // fromReplays erases jobs that name the response. One that runs would send it again.

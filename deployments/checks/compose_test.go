@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,6 +51,52 @@ func TestTheComposeFileIsOne(t *testing.T) {
 			}
 		}
 	}
+	wantReceiverAllowed(t, p)
+}
+
+// wantReceiverAllowed wants that whoever writes, and whoever sends to, the endpoint at
+// the receiver lets it be on the network that the receiver is on.
+func wantReceiverAllowed(t *testing.T, p *types.Project) {
+	t.Helper()
+	receiver := "http://receiver:9000/"
+	if !slices.Contains(p.Services["endpoint"].Command, receiver) {
+		t.Fatalf("the endpoint is not at %s: %v", receiver, p.Services["endpoint"].Command)
+	}
+	ipam := p.Networks["default"].Ipam.Config
+	if len(ipam) != 1 {
+		t.Fatalf("the default network has %d address pools, want one that WEBHOOKS_ALLOW can name", len(ipam))
+	}
+	network, err := netip.ParsePrefix(ipam[0].Subnet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"replica-1", "replica-2", "replica-3", "endpoint"} {
+		s := p.Services[name]
+		var allowed []netip.Prefix
+		for text := range strings.SplitSeq(value(s, "WEBHOOKS_ALLOW"), ",") {
+			prefix, err := netip.ParsePrefix(text)
+			if err != nil {
+				t.Errorf("service %s: WEBHOOKS_ALLOW: %v", name, err)
+			}
+			allowed = append(allowed, prefix)
+		}
+		if !slices.Contains(allowed, network) || value(s, "WEBHOOKS_ALLOW_INSECURE_ENDPOINTS") != "true" {
+			t.Errorf("service %s allows %v, want plain http to the receiver's network %s", name, allowed, network)
+		}
+		for _, where := range []string{"receiver", name} {
+			if _, on := p.Services[where].Networks["default"]; !on {
+				t.Errorf("service %s is on %v, want the default network", where, p.Services[where].Networks)
+			}
+		}
+	}
+}
+
+// value is what a service's environment holds under a name.
+func value(s types.ServiceConfig, name string) string {
+	if v := s.Environment[name]; v != nil {
+		return *v
+	}
+	return ""
 }
 
 // settings are the names of the environment variables that the service reads.
