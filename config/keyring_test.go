@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/leaktest"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -152,9 +154,12 @@ func TestARingNeverTellsItsKeys(t *testing.T) {
 	}
 	check(t, json.Unmarshal(encoded, &file))
 	private := file.Keys[0].Private
-	if len(private) < 40 {
+	raw, err := base64.StdEncoding.DecodeString(private)
+	check(t, err)
+	if len(raw) < 32 {
 		t.Fatalf("the file holds no private key: %s", encoded)
 	}
+	secrets := leaktest.Plant(t, private, string(raw))
 	key := ring.Keys()[0]
 	asJSON, err := json.Marshal(map[string]any{"ring": ring, "key": key})
 	check(t, err)
@@ -170,12 +175,13 @@ func TestARingNeverTellsItsKeys(t *testing.T) {
 		"log":        log.String(),
 		"public ids": fmt.Sprint(ring.Public().IDs()),
 	} {
-		if strings.Contains(text, private) {
-			t.Errorf("%s shows the private key: %s", name, text)
-		}
+		secrets.In(t, name, []byte(text))
 		if !strings.Contains(text, key.ID) {
 			t.Errorf("%s does not name the key: %s", name, text)
 		}
+	}
+	for name, value := range map[string]any{"the ring": ring, "the key": key, "the public ring": ring.Public()} {
+		secrets.InValue(t, name, value)
 	}
 }
 

@@ -437,15 +437,44 @@ func TestAReplaySaysWhatLeftTheStreamBeforeItCame(t *testing.T) {
 	})
 }
 
+// purgeUpTo deletes what stands before a sequence, as a person does.
+func (w *world) purgeUpTo(first uint64) {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), w.layout.Names.Stream())
+	must(w.t, err)
+	must(w.t, stream.Purge(w.t.Context(), jetstream.WithPurgeSequence(first)))
+}
+
+// limitTo gives the stream a limit that deletes what stands before a sequence once so
+// many more events have come. It is one of messages alone: in a bubble the server ages
+// them by a clock outside it, and would delete all of them at once.
+func (w *world) limitTo(first uint64, more int) {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), w.layout.Names.Stream())
+	must(w.t, err)
+	cfg := stream.CachedInfo().Config
+	cfg.MaxAge = 0
+	cfg.MaxMsgs = int64(stream.CachedInfo().State.LastSeq) + int64(more) - int64(first) + 1 //nolint:gosec // small
+	_, err = w.js.UpdateStream(w.t.Context(), cfg)
+	must(w.t, err)
+}
+
 // TestAReplayWhoseStartIsDeletedWhileItRuns counts what was the replay's of the
-// sequences that are gone, tells of them, and sends the rest.
+// sequences that are gone, by the stream's limit or by hand, tells of them, and sends
+// the rest.
 func TestAReplayWhoseStartIsDeletedWhileItRuns(t *testing.T) {
+	const later = 10 // events that are none of it
+	purged := (*world).purgeUpTo
+	limited := func(w *world, first uint64) { w.limitTo(first, later) }
 	for name, c := range map[string]struct {
-		keep uint64 // the first sequence that is not deleted
-		sent int    // events from there on
+		keep   uint64 // the first sequence that is not deleted
+		sent   int    // events from there on
+		delete func(w *world, first uint64)
 	}{
-		"a part of it is left": {401, 100},
-		"nothing of it is":     {601, 0},
+		"a part of it is left":                {401, 100, purged},
+		"nothing of it is":                    {601, 0, purged},
+		"a limit of the stream leaves a part": {401, 100, limited},
+		"a limit of the stream leaves none":   {601, 0, limited},
 	} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(t *testing.T, w *world) {
@@ -462,11 +491,14 @@ func TestAReplayWhoseStartIsDeletedWhileItRuns(t *testing.T) {
 				w.advance(5 * time.Second)
 				job := w.replay(func(r *replay.Record) { r.Surveys, r.Rate = []events.Survey{"s1"}, 20 })
 				w.advance(3 * time.Second)
+				before := r.replayed(job)
+				c.delete(w, c.keep)
+				w.publishMany("s1", later)
 				stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
 				must(t, err)
-				before := r.replayed(job)
-				must(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(c.keep)))
-				w.publishMany("s1", 10) // none of it
+				if first := stream.CachedInfo().State.FirstSeq; first != c.keep {
+					t.Errorf("the stream begins at %d, want %d", first, c.keep)
+				}
 				w.advance(2 * time.Second)
 				gone := uint64(300 - before - c.sent) //nolint:gosec // small
 				for range 20 {

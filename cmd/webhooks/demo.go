@@ -136,7 +136,7 @@ func (d *demonstration) openOwner(ctx context.Context, o *owner, servers *sync.W
 	}
 	o.server.secret = o.secret
 	o.server.print = func(q received) { d.arrived(o, q) }
-	servers.Go(func() { _ = serve(ctx, l, o.server) })
+	servers.Go(func() { _ = serve(ctx, l, d.w.surviving(o.server)) })
 	sealed, err := d.service.keys.Seal(o.survey, o.secret)
 	if err != nil {
 		return err

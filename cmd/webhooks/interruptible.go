@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"io"
+
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // interruptible is an input whose end need not be waited for: nothing else ends a
@@ -43,8 +45,12 @@ func (i *interruptible) await() error {
 	if i.next == nil {
 		i.next = make(chan piece, 1)
 		go func(done chan<- piece) {
-			b := make([]byte, pieceSize)
-			n, err := i.in.Read(b)
+			var unheard *panics.Guard // whoever reads hears of it, as of any error
+			b, n := make([]byte, pieceSize), 0
+			err := unheard.Try(panics.PlaceRun, func() (err error) {
+				n, err = i.in.Read(b)
+				return err
+			})
 			done <- piece{b[:n], err}
 		}(i.next)
 	}

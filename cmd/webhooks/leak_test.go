@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,15 +84,16 @@ type leakWorld struct {
 	admin    string
 	secret   string // file with plantedRotated
 	backup   string // folder that is made
+	made     string // key ring that is made
+	replay   string // id of the one that is started
 	end      func()
-	private  []string // keys
 	answered int
 	unpacked int // messages, before they were searched
 }
 
 // newLeakWorld runs a service with a user and a password on a NATS of its own.
 func newLeakWorld(t *testing.T) *leakWorld {
-	w := &leakWorld{t: t, store: t.TempDir(), counted: prometheus.NewRegistry(), ring: newRing(t), secret: filepath.Join(t.TempDir(), "s"), backup: filepath.Join(t.TempDir(), "b")}
+	w := &leakWorld{t: t, store: t.TempDir(), counted: prometheus.NewRegistry(), ring: newRing(t), secret: filepath.Join(t.TempDir(), "s"), backup: filepath.Join(t.TempDir(), "b"), made: filepath.Join(t.TempDir(), "k")}
 	s := started(t, &server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: w.store, SyncAlways: true, NoSigs: true, NoLog: true, MaxPayload: 8 << 20,
 		Username: plantedUser, Password: plantedPassword,
@@ -108,18 +112,45 @@ func newLeakWorld(t *testing.T) *leakWorld {
 		Layout: w.v.layout, MaxBytes: events.MaxBytes, Slots: 100, Replica: w.v.replica, Log: w.v.log, Metrics: w.counted, History: w.v.history, Panics: w.v.panics,
 	})
 	w.end = running(t, w.v)
-	b, err := os.ReadFile(w.ring)
+	return w
+}
+
+// privateKeys are the keys of a ring as its file has them now, and as what they are.
+func privateKeys(t *testing.T, ring string) (all []string) {
+	t.Helper()
+	b, err := os.ReadFile(ring)
 	must(t, err)
-	var keys struct {
+	var file struct {
 		Keys []struct {
 			Private string `json:"private"`
 		} `json:"keys"`
 	}
-	must(t, json.Unmarshal(b, &keys))
-	for _, k := range keys.Keys {
-		w.private = append(w.private, k.Private)
+	must(t, json.Unmarshal(b, &file))
+	for _, k := range file.Keys {
+		key, err := base64.StdEncoding.DecodeString(k.Private)
+		must(t, err)
+		all = append(all, k.Private, string(key))
 	}
-	return w
+	return all
+}
+
+// planted is what is searched for, by where it may not be.
+type planted struct {
+	never leaktest.Secrets // anywhere
+	shown leaktest.Secrets // where an endpoint is shown to its owner
+	all   leaktest.Secrets // everywhere else
+}
+
+func plant(t *testing.T, keys []string) planted {
+	t.Helper()
+	secrets := slices.Concat([]string{
+		plantedSecret, plantedStandard, plantedDecoded, plantedRotated, plantedForeign, plantedByAPI, plantedUser, plantedPassword, plantedToken,
+	}, keys)
+	return planted{
+		never: leaktest.Plant(t, secrets...),
+		shown: leaktest.Plant(t, append(secrets, plantedHeader)...),
+		all:   leaktest.Plant(t, append(secrets, plantedHeader, plantedPath, plantedQuery)...),
+	}
 }
 
 // talks is a receiver that says back all it was sent, and the secrets it shares
@@ -189,6 +220,11 @@ func (w *leakWorld) live() {
 	})
 }
 
+// theReplay stands in a line for the id of the replay that was started before it.
+const theReplay = "THE-REPLAY"
+
+var replayStarted = regexp.MustCompile(`replay (\w+) started`)
+
 // lines are command lines of every command there is, in an order that makes sense.
 func (w *leakWorld) lines() [][]string {
 	set := func(more ...string) []string {
@@ -208,9 +244,10 @@ func (w *leakWorld) lines() [][]string {
 		words("endpoint get s1"), words("endpoint get s4 --json"), words("endpoint list"), words("endpoint list --json"), words("endpoint test s1 --keyring " + w.ring), words("endpoint test s2 --json --keyring " + w.ring),
 		words("endpoint test foreign --keyring " + w.ring), words("endpoint rotate-secret s1 --keyring " + w.ring + " --secret-file " + w.secret),
 		words("endpoint disable s4"), words("endpoint enable s4"), words("endpoint enable s5"), words("endpoint remove s6"),
-		words("replay start --since 1h --yes"), words("replay start --since 1h --survey s1 --dry-run"), words("replay list"), words("replay list --json"), words("replay show none"),
-		words("replay pause none"), words("replay resume none"), words("replay cancel none"),
-		words("keys list --keyring " + w.ring), words("keys public --keyring " + w.ring), words("keys generate --keyring " + w.ring), words("keys rotate --keyring " + w.ring), words("keys reseal --keyring " + w.ring),
+		words("replay start --since 1h --survey s1 --dry-run"), words("replay start --since 1h --rate 0.2"), words("replay list"), words("replay list --json"),
+		words("replay show " + theReplay), words("replay pause " + theReplay), words("replay show --json " + theReplay), words("replay resume " + theReplay), words("replay cancel " + theReplay),
+		words("replay show none"), words("replay pause none"), words("replay resume none"), words("replay cancel none"),
+		words("keys list --keyring " + w.ring), words("keys public --keyring " + w.ring), words("keys generate --keyring " + w.ring), words("keys generate --keyring " + w.made), words("keys rotate --keyring " + w.ring), words("keys reseal --keyring " + w.ring),
 		words("keys remove none --keyring " + w.ring),
 		words("listen --listen 127.0.0.1:0 --secret-file " + w.secret), words("verify --secret-file " + w.secret + " --signature sha256=00 " + w.secret),
 		words("backup " + w.backup), words("backup " + w.backup + " --json"), words("restore " + w.backup), words("restore " + w.backup + " --json"),
@@ -227,7 +264,14 @@ func (w *leakWorld) commands(look func(command, screen string)) {
 	for _, line := range w.lines() {
 		parsed := commandOf(leaves(w.t), line)
 		ran[parsed] = true
-		look(parsed, w.run(parsed, line))
+		if last := len(line) - 1; line[last] == theReplay {
+			line[last] = w.replay
+		}
+		screen := w.run(parsed, line)
+		if started := replayStarted.FindStringSubmatch(screen); started != nil {
+			w.replay = started[1]
+		}
+		look(parsed, screen)
 	}
 	for _, leaf := range newParser(w.t).Model.Leaves(true) {
 		if path := pathOf(leaf); !ran[path] {
@@ -330,51 +374,50 @@ func (w *leakWorld) messages(look func(stream string, text []byte)) (n int) {
 // named, and may hold that alone.
 func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
 	w := newLeakWorld(t)
-	secrets := append([]string{
-		plantedSecret, plantedStandard, plantedDecoded, plantedRotated, plantedForeign, plantedByAPI, plantedUser, plantedPassword, plantedToken,
-	}, w.private...)
-	never := leaktest.Plant(t, secrets...)                                                               // anywhere
-	shown := leaktest.Plant(t, append(secrets, plantedHeader)...)                                        // where an endpoint is shown to its owner
-	all := leaktest.Plant(t, append(secrets, plantedHeader, plantedPath, plantedQuery)...)               // everywhere else
+	keys := privateKeys(t, w.ring)
+	p := plant(t, keys)
 	searched := func(where string, s leaktest.Secrets, text []byte) { t.Helper(); s.In(t, where, text) } // one place to break on purpose
 
 	w.live()
 	var screens strings.Builder
 	w.asks(func(request, answer string) {
-		s := all
+		s := p.all
 		if strings.HasSuffix(request, "/webhook") || strings.HasPrefix(request, "PUT") || strings.HasSuffix(request, "able") {
-			s = shown // the webhook itself, with its URL
+			s = p.shown // the webhook itself, with its URL
 		}
 		searched("the answer to "+request, s, []byte(answer))
 	})
 	w.commands(func(command, screen string) {
 		fmt.Fprintf(&screens, "%s\n", screen)
-		s := all
+		s := p.all
 		if byDesign[command] != "" {
-			s = shown
+			s = p.shown
 		}
 		searched("webhooks "+command, s, []byte(screen))
 	})
+	made := append(privateKeys(t, w.ring), privateKeys(t, w.made)...)
+	p = plant(t, made) // those too that the commands have made
+	searched("what the commands have shown", p.never, []byte(screens.String()))
 	handled := scrape(t, w.counted)
 	metrics := append(scrape(t, w.v.metrics), handled...)
-	searched("the metrics", all, metrics)
+	searched("the metrics", p.all, metrics)
 	bucket := "KV_" + w.v.layout.Names.Endpoints()
 	messages := w.messages(func(stream string, text []byte) {
-		s := all
+		s := p.all
 		if stream == bucket {
-			s = never // an endpoint as it is stored: secrets sealed, URL and headers as they are sent
+			s = p.never // an endpoint as it is stored: secrets sealed, URL and headers as they are sent
 		}
 		searched("a message of "+stream, s, text)
 	})
 	w.end()
-	searched("the log", all, []byte(w.log.String()))
-	if n := never.InFolder(t, w.store); n < 5 {
+	searched("the log", p.all, []byte(w.log.String()))
+	if n := p.never.InFolder(t, w.store); n < 5 {
 		t.Errorf("searched %d files", n)
 	}
-	if n := never.InFolder(t, w.backup); n < 5 {
+	if n := p.never.InFolder(t, w.backup); n < 5 {
 		t.Errorf("searched %d files of the backup", n)
 	}
-	files := w.folderWithout(bucket, all)
+	files := w.folderWithout(bucket, p.all)
 
 	// Nothing of this would show anything if it had not happened.
 	for what, there := range map[string]bool{
@@ -386,6 +429,11 @@ func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
 		"the stack of a dead letter":          strings.Contains(screens.String(), "leak_test.go:"),
 		"what a receiver has said":            strings.Contains(screens.String(), "[redacted]"),
 		"an endpoint's URL by design":         strings.Contains(screens.String(), plantedPath),
+		"keys that were made":                 len(made) == 3*len(keys),
+		"a replay that goes":                  strings.Contains(screens.String(), w.replay+" is running since"),
+		"a replay that is paused":             strings.Contains(screens.String(), "replay "+w.replay+" is paused;"),
+		"a replay that goes on":               strings.Contains(screens.String(), "replay "+w.replay+" is running;"),
+		"a replay that is cancelled":          strings.Contains(screens.String(), "replay "+w.replay+" is cancelled;"),
 		"answers of the admin API":            w.answered > 20,
 		"messages of streams":                 messages > 30,
 		"messages that are packed":            w.unpacked > 0,
@@ -397,7 +445,7 @@ func TestNoSecretIsInAnythingAFullRunWrites(t *testing.T) {
 	}
 	// The endpoints' bucket holds what it does by design; found there, the search finds.
 	f := &findings{TB: t}
-	if all.InFolder(f, filepath.Join(w.store, "jetstream")); f.times == 0 {
+	if p.all.InFolder(f, filepath.Join(w.store, "jetstream")); f.times == 0 {
 		t.Error("the planted path is not found in the bucket of the endpoints, where it stands")
 	}
 }

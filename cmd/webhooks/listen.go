@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 type listenCommand struct {
@@ -46,7 +47,20 @@ func (c *listenCommand) Run(w *world) error {
 			w.printf("no --secret-file: signatures are shown, not checked\n")
 		}
 	}
-	return serve(w.ctx, l, r)
+	return serve(w.ctx, l, w.surviving(r))
+}
+
+// surviving answers a request that panics with 500, and says where. net/http would
+// survive it too, and hand what the panic says to the standard logger.
+func (w *world) surviving(h http.Handler) http.Handler {
+	var unheard *panics.Guard
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		defer unheard.Catch(panics.PlaceAdmin, func(p *panics.Panic) {
+			w.fail(p)
+			http.Error(rw, "a mistake of the receiver's own; it says more where it runs", http.StatusInternalServerError)
+		})
+		h.ServeHTTP(rw, req)
+	})
 }
 
 // serve answers until ctx ends; requests in hand are cut off then.

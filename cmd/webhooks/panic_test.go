@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,4 +97,58 @@ func TestAPanicInTheFetchLoopEndsTheService(t *testing.T) {
 		t.Error("it is not counted")
 	}
 	leaktest.Plant(t, plantedSecret).In(t, "the log", []byte(log.String()))
+}
+
+// panickingInput panics at its first read, with what was typed.
+type panickingInput struct{}
+
+func (panickingInput) Read([]byte) (int, error) { panic("with " + plantedSecret) }
+
+// Input is read in goroutines of their own, where nobody else would catch it: whoever
+// waits for it gets an error.
+func TestAPanicWhileInputIsReadIsAnErrorAndShowsNothing(t *testing.T) {
+	_, read := io.ReadAll(&interruptible{ctx: t.Context(), in: panickingInput{}})
+	for what, err := range map[string]error{"input": read, "an answer": <-typedYes(panickingInput{})} {
+		if !errors.As(err, new(*panics.Panic)) {
+			t.Errorf("%s: got %v", what, err)
+		}
+		leaktest.Plant(t, plantedSecret).InValue(t, what, err)
+	}
+}
+
+// A receiver to develop against that panics answers with 500, says where, and goes on.
+func TestAPanicInAReceiverIsAnsweredAndShowsNothing(t *testing.T) {
+	var screen, standard lockedBuffer
+	defer log.SetOutput(log.Writer())
+	log.SetOutput(&standard) // where net/http would say it
+	first := true
+	r := &receiver{status: http.StatusOK, print: func(q received) {
+		if first {
+			first = false
+			panic("with " + q.Body)
+		}
+	}}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, l, (&world{ctx: ctx, errw: &screen}).surviving(r)) }()
+	for _, want := range []int{http.StatusInternalServerError, http.StatusOK} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.Addr().String(), strings.NewReader(plantedSecret))
+		must(t, err)
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		must(t, err)
+		said, err := io.ReadAll(resp.Body)
+		must(t, errors.Join(err, resp.Body.Close()))
+		if resp.StatusCode != want {
+			t.Errorf("answered %s, want %d", resp.Status, want)
+		}
+		leaktest.Plant(t, plantedSecret).In(t, "the answer", said)
+	}
+	stop()
+	must(t, <-ended)
+	if !strings.Contains(screen.String(), "error: panic (admin)") || !strings.Contains(screen.String(), "panic_test.go:") {
+		t.Errorf("it says %q", screen.String())
+	}
+	leaktest.Plant(t, plantedSecret).In(t, "what was said", []byte(screen.String()+standard.String()))
 }

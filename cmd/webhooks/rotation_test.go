@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -21,10 +23,16 @@ import (
 	"github.com/popsee/webhooks/events"
 )
 
-// stale is how long ago a secret may have been replaced that still signs: an
-// attempt bears what was live as it began, and the other replica hears of a
-// rotation a moment later.
-const stale = 10 * time.Second
+const (
+	rotations = 1000
+	// stale is how long before a request arrives a secret may have left the overlap that
+	// has signed it: an event has its endpoint's secrets as it is taken in hand, waits there
+	// for its turn up to a second, and replicas hear of a rotation a moment later.
+	stale = time.Second + slowed*250*time.Millisecond
+	// rotationPace makes nearly all secrets older than that in the end: else any of them
+	// would do at any time.
+	rotationPace = 7 * stale / rotations
+)
 
 // rotatingOwner is a receiver that knows every secret it was given, and refuses
 // what the newest one and those of the overlap have not signed.
@@ -35,22 +43,30 @@ type rotatingOwner struct {
 	secrets  []given      // newest first
 	signers  map[int]bool // the secrets that have signed, by when they came
 	accepted map[string]int
+	newest   int           // requests that the newest secret has signed
+	late     int           // and those that one has signed which had left the overlap
+	latest   time.Duration // before, at most
+}
+
+func newRotatingOwner(t *testing.T) *rotatingOwner {
+	return &rotatingOwner{t: t, signers: map[int]bool{}, accepted: map[string]int{}}
 }
 
 type given struct {
 	secret   delivery.Secret
 	standard *standardwebhooks.Webhook
-	replaced time.Time // zero for the newest
+	left     time.Time // the overlap; zero while it is the newest or in it
 }
 
 func (o *rotatingOwner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	arrived := time.Now()
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		o.t.Error(err)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if why := o.refuses(req.Header, body); why != "" {
+	if why := o.refuses(arrived, req.Header, body); why != "" {
 		o.t.Error(why)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -58,15 +74,23 @@ func (o *rotatingOwner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	o.accepted[req.Header.Get(delivery.HeaderDelivery)]++
 }
 
-func (o *rotatingOwner) refuses(h http.Header, body []byte) string {
+// refuses says what is wrong with a request.
+func (o *rotatingOwner) refuses(arrived time.Time, h http.Header, body []byte) string {
 	signed := slices.IndexFunc(o.secrets, func(g given) bool {
 		return delivery.Verify(g.secret, h.Get(delivery.HeaderSignature), body) == nil
 	})
 	if signed < 0 {
 		return "no secret there ever was has signed a request"
 	}
-	if g := o.secrets[signed]; !g.replaced.IsZero() && time.Since(g.replaced) > stale {
-		return fmt.Sprintf("a request is signed by a secret that was replaced %s ago", time.Since(g.replaced))
+	if signed == 0 {
+		o.newest++
+	}
+	if g := o.secrets[signed]; !g.left.IsZero() && arrived.After(g.left) {
+		ago := arrived.Sub(g.left)
+		if ago > stale {
+			return fmt.Sprintf("a request is signed by a secret that was replaced %d rotations before, and had left the overlap %s ago", signed, ago)
+		}
+		o.late, o.latest = o.late+1, max(o.latest, ago)
 	}
 	o.signers[len(o.secrets)-signed] = true
 	// The one that signs, and every one of the overlap at that time: the receiver may know any of them alone.
@@ -91,16 +115,75 @@ func (o *rotatingOwner) learn(text string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.secrets) > 0 {
-		o.secrets[0].replaced = time.Now()
-	}
 	o.secrets = append([]given{{secret: secret, standard: standard}}, o.secrets...)
+}
+
+// rotated is called once the newest secret is stored: the oldest of the overlap is
+// live no more.
+func (o *rotatingOwner) rotated() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.secrets) > config.MaxSecrets {
+		o.secrets[config.MaxSecrets].left = time.Now()
+	}
+}
+
+// newSecret is a secret as an owner gets it.
+func newSecret() string {
+	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(rand.Text()))
+}
+
+// What the owner below refuses: a secret that left the overlap is still taken for as
+// long as an attempt may have been under way, and not a moment longer.
+func TestASecretThatHasLeftTheOverlapIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newRotatingOwner(t)
+		body := event("s1", "r1")
+		refuses := func(live ...given) string { // a request that these have signed, the newest first
+			h := http.Header{}
+			h.Set(delivery.HeaderSignature, delivery.Sign(live[0].secret, body))
+			h.Set(delivery.HeaderStandardID, "r1")
+			h.Set(delivery.HeaderStandardTimestamp, fmt.Sprint(time.Now().Unix()))
+			var signatures []string
+			for _, g := range live {
+				signature, err := g.standard.Sign("r1", time.Now(), body)
+				must(t, err)
+				signatures = append(signatures, signature)
+			}
+			h.Set(delivery.HeaderStandardSignature, strings.Join(signatures, " "))
+			return o.refuses(time.Now(), h, body)
+		}
+		for range config.MaxSecrets {
+			o.learn(newSecret())
+			o.rotated()
+		}
+		if why := refuses(o.secrets...); why != "" {
+			t.Errorf("a request that all live secrets have signed is refused: %s", why)
+		}
+		if why := refuses(o.secrets[0]); !strings.Contains(why, "secret 1 of the overlap does not verify") {
+			t.Errorf("a request is taken that the secrets of the overlap have not signed: %q", why)
+		}
+		before := slices.Clone(o.secrets)
+		o.learn(newSecret())
+		o.rotated()
+		oldest := o.secrets[config.MaxSecrets]
+		time.Sleep(stale)
+		if why := refuses(oldest); why != "" || o.late != 1 || o.latest != stale {
+			t.Errorf("a request that may have been signed in time is refused: %q; %d were late, %s at most", why, o.late, o.latest)
+		}
+		time.Sleep(time.Nanosecond)
+		if why := refuses(oldest); !strings.Contains(why, "had left the overlap") {
+			t.Errorf("a secret is taken that is live no more: %q", why)
+		}
+		if why := refuses(before...); why != "" {
+			t.Errorf("a request by a secret of the overlap is refused: %s", why)
+		}
+	})
 }
 
 // A thousand rotations while two replicas deliver: nothing is sent that the newest
 // secret or one of the overlap has not signed, and nothing is lost.
 func TestAThousandRotationsUnderLoad(t *testing.T) {
-	const rotations = 1000
 	published := 0
 	bus := externalNATS(t, &server.Options{})
 	s := testSettings(t.TempDir())
@@ -114,13 +197,13 @@ func TestAThousandRotationsUnderLoad(t *testing.T) {
 		t.Cleanup(running(t, v))
 		replicas = append(replicas, v)
 	}
-	owner := &rotatingOwner{t: t, signers: map[int]bool{}, accepted: map[string]int{}}
+	owner := newRotatingOwner(t)
 	receiver := httptest.NewServer(owner)
 	t.Cleanup(receiver.Close)
 	v := replicas[0]
 	ep := config.Endpoint{Survey: "s1", URL: receiver.URL, Enabled: true}
 	rotate := func() {
-		text := "whsec_" + base64.StdEncoding.EncodeToString([]byte(rand.Text()))
+		text := newSecret()
 		secret, err := delivery.NewSecret(text)
 		if err != nil {
 			t.Fatal(err)
@@ -134,6 +217,7 @@ func TestAThousandRotationsUnderLoad(t *testing.T) {
 		if ep, err = v.store.Put(t.Context(), ep); err != nil {
 			t.Fatal(err)
 		}
+		owner.rotated()
 	}
 	rotate()
 	rotated := make(chan struct{})
@@ -149,11 +233,17 @@ func TestAThousandRotationsUnderLoad(t *testing.T) {
 			if _, err := pub.Publish(t.Context(), event("s1", fmt.Sprint("r", published))); err != nil {
 				t.Error(err)
 			}
+			time.Sleep(slowed * time.Millisecond) // more at once would wait in lanes
 		}
 	})
+	began := time.Now()
+	tick := time.NewTicker(rotationPace)
+	defer tick.Stop()
 	for range rotations {
+		<-tick.C
 		rotate()
 	}
+	took := time.Since(began)
 	close(rotated)
 	publishing.Wait()
 	waitSettled(t, v)
@@ -168,7 +258,11 @@ func TestAThousandRotationsUnderLoad(t *testing.T) {
 	if n := len(owner.signers); n < rotations/20 {
 		t.Errorf("%d secrets have signed something: the others were never used", n)
 	}
-	t.Logf("%d events, signed by %d secrets of %d", published, len(owner.signers), rotations)
+	if took < 5*stale {
+		t.Errorf("%d rotations took %s: at any time a fifth of the secrets and more would have been taken", rotations, took)
+	}
+	t.Logf("%d events in %s, signed by %d secrets of %d; %d by the newest, %d by one that had left the overlap, %s before at most",
+		published, took, len(owner.signers), rotations, owner.newest, owner.late, owner.latest)
 	if len(ep.Secrets) != config.MaxSecrets {
 		t.Errorf("the endpoint has %d secrets", len(ep.Secrets))
 	}

@@ -115,7 +115,7 @@ func (v *service) openEmbedded(context.Context) error {
 }
 
 func (v *service) connect(ctx context.Context) error {
-	o := bus.Options{Name: "webhooks " + programVersion(), Log: v.log, Closed: v.lost}
+	o := bus.Options{Name: "webhooks " + programVersion(), Log: v.log, Closed: v.lost, Panics: v.panics}
 	if v.embedded != nil {
 		o.InProcess = v.embedded
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/popsee/webhooks/cmd/webhooks/internal/endpoints"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/delivery"
+	"github.com/popsee/webhooks/delivery/leaktest"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -170,9 +171,11 @@ func TestAWebhookIsSetReadChangedAndRemovedOverHTTP(t *testing.T) {
 	_, c := withAPI(t)
 	c.do(t, "GET", hook, "").wantStatus(t, 404)
 	c.do(t, "PUT", hook, `{"url":"https://example.com/a"}`, "If-Match", "*").wantStatus(t, 412)
-	made := c.do(t, "PUT", hook, `{"url":"https://example.com/a","secret":"correct horse battery staple","headers":{"Authorization":"Bearer of the owner"}}`, "If-None-Match", "*").wantStatus(t, 201)
+	const secret, credential = "correct horse battery staple", "Bearer of the owner"
+	made := c.do(t, "PUT", hook, `{"url":"https://example.com/a","secret":"`+secret+`","headers":{"Authorization":"`+credential+`"}}`, "If-None-Match", "*").wantStatus(t, 201)
 	got := c.do(t, "GET", hook, "").wantStatus(t, 200)
-	if got.etag != made.etag || strings.Contains(got.body, "horse") || strings.Contains(got.body, "of the owner") || !strings.Contains(got.body, `"secrets":1`) {
+	leaktest.Plant(t, secret, credential).In(t, "the answers", []byte(made.body+got.body))
+	if got.etag != made.etag || !strings.Contains(got.body, `"secrets":1`) {
 		t.Errorf("made %+v, got %+v", made, got)
 	}
 	c.do(t, "PUT", hook, `{"url":"https://example.com/b"}`).wantStatus(t, 428)

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery/panics"
 )
 
 // DefaultURL is where the embedded server listens by default, and so where the
@@ -37,6 +38,7 @@ type Options struct {
 	InProcess nats.InProcessConnProvider // the embedded server; nil means the network
 	Log       zerolog.Logger             // tells of disconnects
 	Closed    func(err error)            // called when the connection is gone for good without being asked to
+	Panics    *panics.Guard
 }
 
 // Connect connects by the settings. The error says what to do; its text never
@@ -57,6 +59,7 @@ func Connect(s config.NATSSettings, o Options) (*nats.Conn, error) {
 // manners are how the connection behaves once it stands.
 func manners(o Options) []nats.Option {
 	told := newTeller(o.Log)
+	heard := func(f func()) { o.Panics.Do(panics.PlaceChange, f) } // in a goroutine of the client's, which catches nothing
 	return []nats.Option{
 		nats.Name(o.Name),
 		nats.MaxReconnects(forEver),
@@ -65,12 +68,12 @@ func manners(o Options) []nats.Option {
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
 		nats.ReconnectBufSize(noBuffer),
-		nats.DisconnectErrHandler(told.lost),
-		nats.ReconnectHandler(told.back),
-		nats.ErrorHandler(told.trouble),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) { heard(func() { told.lost(nc, err) }) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { heard(func() { told.back(nc) }) }),
+		nats.ErrorHandler(func(nc *nats.Conn, s *nats.Subscription, err error) { heard(func() { told.trouble(nc, s, err) }) }),
 		nats.ClosedHandler(func(nc *nats.Conn) {
 			if o.Closed != nil {
-				o.Closed(nc.LastError())
+				heard(func() { o.Closed(nc.LastError()) })
 			}
 		}),
 	}

@@ -77,11 +77,12 @@ func TestAStreamThatIsGoneMakesTheGaugesOld(t *testing.T) {
 	}
 }
 
-// A gauge is asked in a goroutine of the collector's, where nobody else would catch it.
+// A metric is asked in a goroutine of the collector's, where nobody else would catch it.
+// Without a connection there is nothing that could be asked.
 func TestAGaugeThatPanicsIsNotANumber(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	fails := func() error { panic("a") }
-	Process{Ready: fails, Endpoints: func() int { return 3 }, Unloaded: func() int { return 0 }, Current: func() bool { panic("b") }, Conn: &nats.Conn{}}.Register(reg)
+	Process{Ready: fails, Endpoints: func() int { return 3 }, Unloaded: func() int { return 0 }, Current: func() bool { panic("b") }}.Register(reg)
 	all, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +92,16 @@ func TestAGaugeThatPanicsIsNotANumber(t *testing.T) {
 		if g := f.GetMetric()[0].GetGauge(); g != nil {
 			seen[f.GetName()] = g.GetValue()
 		}
+		if c := f.GetMetric()[0].GetCounter(); c != nil {
+			seen[f.GetName()] = c.GetValue()
+		}
 	}
-	if !math.IsNaN(seen["webhooks_ready"]) || !math.IsNaN(seen["webhooks_endpoints_current"]) || seen["webhooks_endpoints"] != 3 {
+	for _, name := range []string{"webhooks_ready", "webhooks_endpoints_current", "webhooks_nats_connected", "webhooks_nats_reconnects_total"} {
+		if v, there := seen[name]; !there || !math.IsNaN(v) {
+			t.Errorf("%s is %v (shown: %v), want no number", name, v, there)
+		}
+	}
+	if seen["webhooks_endpoints"] != 3 {
 		t.Errorf("got %v", seen)
 	}
 }

@@ -39,16 +39,21 @@ func (p Process) Register(reg prometheus.Registerer) {
 		p.asked("endpoints_current", "1 while the endpoints in memory are known to be what the bucket holds.", func() float64 { return truth(p.Current()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "nats_reconnects_total", Help: "Times the connection to NATS was made again.",
-		}, func() float64 { return float64(p.Conn.Stats().Reconnects) }),
+		}, p.guarded(func() float64 { return float64(p.Conn.Stats().Reconnects) })),
 	)
 }
 
-// asked is a gauge that asks when it is scraped, in a goroutine of the collector's.
+// asked is a gauge that asks when it is scraped.
 func (p Process) asked(name, help string, ask func() float64) prometheus.GaugeFunc {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, func() (v float64) {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, p.guarded(ask))
+}
+
+// guarded asks in a goroutine of the collector's, which catches nothing.
+func (p Process) guarded(ask func() float64) func() float64 {
+	return func() (v float64) {
 		defer p.Panics.Catch(panics.PlaceMetrics, func(*panics.Panic) { v = math.NaN() })
 		return ask()
-	})
+	}
 }
 
 func truth(b bool) float64 {
