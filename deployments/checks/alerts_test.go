@@ -59,6 +59,95 @@ func TestPromtoolTakesTheRulesAndTheirTests(t *testing.T) {
 	}
 }
 
+// ruleTests are the cases of alerts_test.yml: which alerts they want and do not want.
+type ruleTests struct {
+	Tests []struct {
+		Name   string
+		Alerts []struct {
+			Name string            `json:"alertname"`
+			Exp  []json.RawMessage `json:"exp_alerts"`
+		} `json:"alert_rule_test"`
+		Exprs []struct {
+			Expr string
+			Exp  []struct{ Value float64 } `json:"exp_samples"`
+		} `json:"promql_expr_test"`
+	}
+}
+
+// TestEachAlertHasACaseInWhichItFiresAndOneInWhichItDoesNot holds the rules' own
+// tests to the rules.
+func TestEachAlertHasACaseInWhichItFiresAndOneInWhichItDoesNot(t *testing.T) {
+	text, err := os.ReadFile("../prometheus/alerts_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file ruleTests
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	fires, silent := map[string]bool{}, map[string]bool{}
+	see := func(name string, firing bool) {
+		if firing {
+			fires[name] = true
+		} else {
+			silent[name] = true
+		}
+	}
+	for _, c := range file.Tests {
+		for _, a := range c.Alerts {
+			see(a.Name, len(a.Exp) > 0)
+		}
+		for _, e := range c.Exprs {
+			names := alertsNamedBy(t, e.Expr)
+			sum := 0.0
+			for _, sample := range e.Exp {
+				sum += sample.Value
+			}
+			if len(names) == 0 || sum > 0 && (sum < float64(len(names)) || !strings.Contains(e.Expr, `alertstate="firing"`)) {
+				t.Errorf("the case %q wants %v of %s, which names the alerts %v", c.Name, sum, e.Expr, names)
+			}
+			for _, name := range names {
+				see(name, sum > 0)
+			}
+		}
+	}
+	for _, a := range alerts(t) {
+		if !fires[a.Alert] {
+			t.Errorf("in no case of alerts_test.yml does %s fire", a.Alert)
+		}
+		if !silent[a.Alert] {
+			t.Errorf("in no case of alerts_test.yml is %s silent", a.Alert)
+		}
+	}
+}
+
+// alertsNamedBy are the alerts that an expression over ALERTS asks for.
+func alertsNamedBy(t *testing.T, expr string) (names []string) {
+	t.Helper()
+	tree, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	parser.Inspect(tree, func(n parser.Node, _ []parser.Node) error {
+		v, ok := n.(*parser.VectorSelector)
+		if !ok || v.Name != "ALERTS" {
+			return nil
+		}
+		for _, m := range v.LabelMatchers {
+			if m.Name != "alertname" {
+				continue
+			}
+			for _, a := range alerts(t) {
+				if m.Matches(a.Alert) {
+					names = append(names, a.Alert)
+				}
+			}
+		}
+		return nil
+	})
+	return names
+}
+
 // TestEveryAlertHasItsHeading holds the runbook to the rules, both ways.
 func TestEveryAlertHasItsHeading(t *testing.T) {
 	text, err := os.ReadFile("../runbook.md")
