@@ -31,6 +31,7 @@ func shippedNATS(t *testing.T) *server.Server {
 	for _, user := range natsUsers {
 		t.Setenv("NATS_"+strings.ToUpper(user)+"_PASSWORD", "password-of-"+user)
 	}
+	t.Setenv("NATS_MAX_STORE", "1GB")
 	o, err := server.ProcessConfigFile(filepath.Join("..", "..", "deployments", "nats", "nats.conf"))
 	if err != nil {
 		t.Fatal(err)

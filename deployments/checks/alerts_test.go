@@ -59,6 +59,95 @@ func TestPromtoolTakesTheRulesAndTheirTests(t *testing.T) {
 	}
 }
 
+// ruleTests are the cases of alerts_test.yml: which alerts they want and do not want.
+type ruleTests struct {
+	Tests []struct {
+		Name   string
+		Alerts []struct {
+			Name string            `json:"alertname"`
+			Exp  []json.RawMessage `json:"exp_alerts"`
+		} `json:"alert_rule_test"`
+		Exprs []struct {
+			Expr string
+			Exp  []struct{ Value float64 } `json:"exp_samples"`
+		} `json:"promql_expr_test"`
+	}
+}
+
+// TestEachAlertHasACaseInWhichItFiresAndOneInWhichItDoesNot holds the rules' own
+// tests to the rules.
+func TestEachAlertHasACaseInWhichItFiresAndOneInWhichItDoesNot(t *testing.T) {
+	text, err := os.ReadFile("../prometheus/alerts_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file ruleTests
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	fires, silent := map[string]bool{}, map[string]bool{}
+	see := func(name string, firing bool) {
+		if firing {
+			fires[name] = true
+		} else {
+			silent[name] = true
+		}
+	}
+	for _, c := range file.Tests {
+		for _, a := range c.Alerts {
+			see(a.Name, len(a.Exp) > 0)
+		}
+		for _, e := range c.Exprs {
+			names := alertsNamedBy(t, e.Expr)
+			sum := 0.0
+			for _, sample := range e.Exp {
+				sum += sample.Value
+			}
+			if len(names) == 0 || sum > 0 && (sum < float64(len(names)) || !strings.Contains(e.Expr, `alertstate="firing"`)) {
+				t.Errorf("the case %q wants %v of %s, which names the alerts %v", c.Name, sum, e.Expr, names)
+			}
+			for _, name := range names {
+				see(name, sum > 0)
+			}
+		}
+	}
+	for _, a := range alerts(t) {
+		if !fires[a.Alert] {
+			t.Errorf("in no case of alerts_test.yml does %s fire", a.Alert)
+		}
+		if !silent[a.Alert] {
+			t.Errorf("in no case of alerts_test.yml is %s silent", a.Alert)
+		}
+	}
+}
+
+// alertsNamedBy are the alerts that an expression over ALERTS asks for.
+func alertsNamedBy(t *testing.T, expr string) (names []string) {
+	t.Helper()
+	tree, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	parser.Inspect(tree, func(n parser.Node, _ []parser.Node) error {
+		v, ok := n.(*parser.VectorSelector)
+		if !ok || v.Name != "ALERTS" {
+			return nil
+		}
+		for _, m := range v.LabelMatchers {
+			if m.Name != "alertname" {
+				continue
+			}
+			for _, a := range alerts(t) {
+				if m.Matches(a.Alert) {
+					names = append(names, a.Alert)
+				}
+			}
+		}
+		return nil
+	})
+	return names
+}
+
 // TestEveryAlertHasItsHeading holds the runbook to the rules, both ways.
 func TestEveryAlertHasItsHeading(t *testing.T) {
 	text, err := os.ReadFile("../runbook.md")
@@ -172,14 +261,22 @@ func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
 	}
 }
 
-// TestLabelsAreBounded: a label that names a survey or a host would be as many
-// series as there are customers.
+// TestLabelsAreBounded holds what a fresh replica shows; the fault "events and
+// endpoints that are no good" holds what traffic makes of it.
 func TestLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t, options{})
 	s.awaitReady()
+	wantBoundedLabels(t, s.scrape())
+}
+
+// wantBoundedLabels checks that no label names a survey or a host, which would be as
+// many series as there are customers. strangers are parts of the names of those that
+// the replica has met.
+func wantBoundedLabels(t *testing.T, s scraped, strangers ...string) {
+	t.Helper()
 	allowed := []string{"reason", "outcome", "stream", "to", "version", "goversion", "le", "key", "place"} // of keys a ring has 16; the places are a closed list
-	for name, f := range s.scrape().families {
+	for name, f := range s.families {
 		if !strings.HasPrefix(name, "webhooks_") {
 			continue
 		}
@@ -187,6 +284,9 @@ func TestLabelsAreBounded(t *testing.T) {
 			for _, l := range m.GetLabel() {
 				if !slices.Contains(allowed, l.GetName()) {
 					t.Errorf("metric %s has the label %s", name, l.GetName())
+				}
+				if slices.ContainsFunc(strangers, func(part string) bool { return strings.Contains(l.GetValue(), part) }) {
+					t.Errorf("metric %s has the label %s=%q", name, l.GetName(), l.GetValue())
 				}
 			}
 		}

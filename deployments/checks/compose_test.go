@@ -38,9 +38,23 @@ func TestTheComposeFileIsOne(t *testing.T) {
 			t.Errorf("there are %d services %s, want %d", n, name, want)
 		}
 	}
+	var monitors []string
+	for name, s := range p.Services {
+		if !strings.HasPrefix(name, "nats-") {
+			continue
+		}
+		monitors = append(monitors, "http://"+name+":8222")
+		if at := s.Environment["NATS_MAX_STORE"]; at == nil || *at == "" || *at == "0" {
+			t.Errorf("the account has no limit on %s, so nobody would be told that its store fills up", name)
+		}
+	}
+	slices.Sort(monitors)
 	for name, s := range p.Services {
 		if s.Image != "popsee/webhooks:local" {
 			continue
+		}
+		if at := s.Environment["WEBHOOKS_NATS_MONITOR"]; at == nil || *at != strings.Join(monitors, ",") {
+			t.Errorf("service %s does not ask each node of NATS how it syncs", name)
 		}
 		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") {
 			t.Errorf("service %s may write or has capabilities", name)

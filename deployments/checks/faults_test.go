@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -107,7 +108,8 @@ func noGood(t *testing.T) {
 	s.put("unusable", []byte(`{"url":"https://hooks.example.com/","enabled":true,"no_such_setting":1}`))
 	s.publish("unusable", 1, 10)
 	gone := "http://" + freeAddress(t) + "/"
-	for survey := range strings.FieldsSeq("a b c d e f g h i j k l") {
+	for n := range 12 {
+		survey := fmt.Sprint("stranger-", n)
 		s.endpoint(survey, gone+survey, true)
 		s.publish(survey, 6, 10)
 	}
@@ -115,6 +117,7 @@ func noGood(t *testing.T) {
 		return got.value("webhooks_dead_letters_total") > 0 && got.value("webhooks_unusable_endpoint_events_total") > 0 && got.value("webhooks_endpoints_failing") == 12
 	})
 	s.wantFiring(first, last, "WebhooksDeadLetters", "WebhooksEndpointsUnusable", "WebhooksManyEndpointsFail")
+	wantBoundedLabels(t, last, "stranger", "127.0.0.1")
 }
 
 // streamsFullOrGone fills the lanes of an endpoint that is switched off, then the
@@ -130,14 +133,7 @@ func streamsFullOrGone(t *testing.T) {
 	s.wantFiring(first, last, "WebhooksStreamNearlyFull", "WebhooksCustodyFails")
 
 	js := s.bus()
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FILLER", Subjects: []string{"filler"}}); err != nil {
-		t.Fatal(err)
-	}
-	for range 32 {
-		if _, err := js.Publish(t.Context(), "filler", make([]byte, 900_000)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	fill(t, js, 32)
 	attempts := events.Names{}.Attempts()
 	if err := js.DeleteStream(t.Context(), attempts); err != nil {
 		t.Fatal(err)
@@ -169,6 +165,19 @@ func streamsFullOrGone(t *testing.T) {
 	}
 }
 
+// fill puts n messages of 900 KB into a stream that is not the service's.
+func fill(t *testing.T, js jetstream.JetStream, n int) {
+	t.Helper()
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FILLER", Subjects: []string{"filler"}}); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if _, err := js.Publish(t.Context(), "filler", make([]byte, 900_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // namesThatCannotBeResolved runs the binary in a folder that holds nothing but a
 // resolver's address at which nobody answers.
 func namesThatCannotBeResolved(t *testing.T) {
@@ -189,14 +198,28 @@ func namesThatCannotBeResolved(t *testing.T) {
 	s.wantFiring(first, last, "WebhooksNameServiceFails")
 }
 
-// clusterFallsApart runs a replica on the cluster that is shipped, and takes away
-// one node and then the others.
+// clusterFallsApart runs a replica on the cluster that is shipped, fills the lanes and
+// then the account's store, and takes away one node and then the others.
 func clusterFallsApart(t *testing.T) {
-	nodes := cluster(t, 3)
-	s := start(t, options{nats: nodes[0].url + "," + nodes[1].url + "," + nodes[2].url})
+	nodes := cluster(t, clusterConf, 3)
+	s := start(t, options{nats: urls(nodes), args: []string{"--nats-monitor", nodes[0].monitor + "," + nodes[1].monitor + "," + nodes[2].monitor}})
 	first := s.awaitReady()
+	s.wantWarned(false)
+	if got := firing(t, s.admin, first, first, first); slices.Contains(got, "WebhooksStoreLimitUnknown") || first.value("webhooks_store_limit_bytes") != accountLimit {
+		t.Errorf("the account's limit is taken for %v, want %d; what fires: %v", first.value("webhooks_store_limit_bytes"), accountLimit, got)
+	}
+	s.endpoint("off", "https://hooks.example.com/", false)
+	s.publish("off", 40, 400_000) // 16 MB, and the lanes hold a fifth of each node's 64 MB
+	last := s.await("lanes that are full", func(got scraped) bool {
+		return got.value("webhooks_custody_failures_total") > 0 && got.value("webhooks_stream_bytes") > 27e6
+	})
+	s.wantFiring(first, last, "WebhooksStreamNearlyFull")
+	fill(t, s.bus(), 100)
+	last = s.await("a store that is nearly full", func(got scraped) bool { return got.value("webhooks_store_bytes") > 0.86*accountLimit })
+	s.wantFiring(first, last, "WebhooksStoreNearlyFull")
+
 	nodes[2].kill()
-	last := s.await("copies behind", func(got scraped) bool { return got.value("webhooks_stream_peers_behind") > 0 })
+	last = s.await("copies behind", func(got scraped) bool { return got.value("webhooks_stream_peers_behind") > 0 })
 	s.wantFiring(first, last, "WebhooksStreamCopiesBehind")
 	nodes[1].kill()
 	nodes[0].kill()
@@ -211,12 +234,14 @@ func clusterFallsApart(t *testing.T) {
 	s.wantFiring(first, last, "WebhooksNATSAway", "WebhooksNotReady", "WebhooksLagUnknown")
 }
 
-// placeIsLost takes the event stream, the leases and the endpoints from under a
-// replica.
+// placeIsLost runs a replica on a server that nobody has configured, and takes the
+// event stream, the leases and the endpoints from under it.
 func placeIsLost(t *testing.T) {
 	server := alone(t)
-	s := start(t, options{nats: server.url, args: []string{"--event-max-bytes", "512KiB"}}) // a plain server takes messages of 1 MiB
+	s := start(t, options{nats: server.url, args: []string{"--nats-monitor", server.monitor, "--event-max-bytes", "512KiB"}}) // a plain server takes messages of 1 MiB
 	first := s.awaitReady()
+	s.wantWarned(true)
+	s.wantFiringAtOnce(first, "WebhooksStoreLimitUnknown")
 	js, names := s.bus(), events.Names{}
 	stream, err := js.Stream(t.Context(), names.Stream())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,10 +29,12 @@ const patience = 90 * time.Second
 
 // options are what a service is started with.
 type options struct {
-	program string   // empty is the program as it is shipped
-	nats    string   // URL; empty starts an embedded server
-	args    []string // more flags
-	root    string   // folder that is all the process sees; empty is the machine's
+	program string        // empty is the program as it is shipped
+	nats    string        // URL; empty starts an embedded server
+	args    []string      // more flags
+	env     []string      // more of its environment
+	login   []nats.Option // who the test itself is on the bus; none: who does not say
+	root    string        // folder that is all the process sees; empty is the machine's
 }
 
 // service is a running `webhooks run`.
@@ -41,13 +44,14 @@ type service struct {
 	nats  string
 	cmd   *exec.Cmd
 	log   *log
+	login []nats.Option
 	js    jetstream.JetStream // as a publisher and the platform would; opened by bus
 }
 
 // start runs the real binary. It is killed at the end of the test, if it lives.
 func start(t *testing.T, o options) *service {
 	t.Helper()
-	s := &service{t: t, admin: freeAddress(t), nats: o.nats, log: &log{}}
+	s := &service{t: t, admin: freeAddress(t), nats: o.nats, login: o.login, log: &log{}}
 	args := append([]string{"run", "--admin-listen", s.admin, "--log-level", "warn", "--log-format", "json", "--allow-insecure-endpoints"}, o.args...)
 	program := cmp.Or(o.program, theBinary)
 	if o.nats == "" {
@@ -62,7 +66,7 @@ func start(t *testing.T, o options) *service {
 		args = append(args, "--nats-url", o.nats)
 	}
 	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
-	s.cmd.Env = []string{"HOME=/"}
+	s.cmd.Env = append([]string{"HOME=/"}, o.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if o.root != "" {
 		enclose(t, s.cmd, o.root)
@@ -153,13 +157,32 @@ func (s *service) wantFiring(first, last scraped, want ...string) {
 	}
 }
 
+// wantFiringAtOnce checks that an alert fires on what a service shows from its start.
+func (s *service) wantFiringAtOnce(first scraped, want string) {
+	s.t.Helper()
+	if got := firing(s.t, s.admin, first, first, first); !slices.Contains(got, want) {
+		s.t.Errorf("%s does not fire; what fires: %v", want, got)
+	}
+	proved(want)
+}
+
+// wantWarned checks whether the service has warned that NATS acknowledges what is not
+// on its disk.
+func (s *service) wantWarned(want bool) {
+	s.t.Helper()
+	text := s.log.String()
+	if got := strings.Contains(text, "acknowledges events before they are on its disk"); got != want || strings.Contains(text, "could not be checked") {
+		s.t.Errorf("warned of NATS' sync setting: %v, want %v; its log:\n%s", got, want, text)
+	}
+}
+
 // bus connects to the service's NATS.
 func (s *service) bus() jetstream.JetStream {
 	s.t.Helper()
 	if s.js != nil {
 		return s.js
 	}
-	nc, err := nats.Connect(s.nats, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	nc, err := nats.Connect(s.nats, append(s.login, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
