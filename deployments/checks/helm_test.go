@@ -1,6 +1,8 @@
 package checks
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,13 +22,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
 const chartDir = "../helm/webhooks"
 
-// kinds are the types that rendered manifests are decoded into, strictly: a field
-// that the cluster would not know is an error.
+// kinds are the types that rendered manifests are decoded into, as strictly as the
+// cluster does: a field that it would not know, in this case, is an error.
 var kinds = map[string]func() any{
 	"apps/v1 Deployment":                      func() any { return new(appsv1.Deployment) },
 	"batch/v1 Job":                            func() any { return new(batchv1.Job) },
@@ -63,15 +66,7 @@ var everything = valuesOf{
 // render is `helm template`, with each manifest decoded into its type.
 func render(t *testing.T, values valuesOf) map[string]any {
 	t.Helper()
-	chart, err := loader.Load(chartDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks", Namespace: "popsee", IsInstall: true}, common.DefaultCapabilities)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := engine.Render(chart, merged)
+	files, err := template(values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,29 +79,71 @@ func render(t *testing.T, values valuesOf) map[string]any {
 			if strings.TrimSpace(doc) == "" {
 				continue
 			}
-			kind, object := decode(t, name, doc)
+			kind, object, err := decode(doc)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, doc)
+			}
 			found[kind] = object
 		}
 	}
 	return found
 }
 
-func decode(t *testing.T, name, doc string) (string, any) {
-	t.Helper()
+// template renders the chart's files, each under its name.
+func template(values valuesOf) (map[string]string, error) {
+	chart, err := loader.Load(chartDir)
+	if err != nil {
+		return nil, err
+	}
+	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks", Namespace: "popsee", IsInstall: true}, common.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(chart, merged)
+}
+
+func decode(doc string) (kind string, object any, err error) {
 	var head struct{ APIVersion, Kind string }
 	if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, doc)
+		return "", nil, fmt.Errorf("read its kind: %w", err)
 	}
-	kind := head.APIVersion + " " + head.Kind
-	make, known := kinds[kind]
+	kind = head.APIVersion + " " + head.Kind
+	empty, known := kinds[kind]
 	if !known {
-		t.Fatalf("%s renders a %s, for which there is no type here", name, kind)
+		return kind, nil, fmt.Errorf("it is a %q, for which there is no type here", kind)
 	}
-	object := make()
-	if err := yaml.UnmarshalStrict([]byte(doc), object); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, doc)
+	// Not in one step: yaml takes a field in any case, and a number where a string belongs.
+	asJSON, err := yaml.YAMLToJSONStrict([]byte(doc))
+	if err != nil {
+		return kind, nil, err
 	}
-	return kind, object
+	object = empty()
+	faults, err := json.UnmarshalStrict(asJSON, object)
+	return kind, object, errors.Join(append(faults, err)...)
+}
+
+func TestTheChartsManifestsAreReadAsTheClusterReadsThem(t *testing.T) {
+	const budget = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: webhooks}\nspec:\n  maxUnavailable: 1\n"
+	_, object, err := decode(budget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := object.(*policyv1.PodDisruptionBudget).Spec.MaxUnavailable.IntValue(); got != 1 {
+		t.Errorf("maxUnavailable: 1 is read as %d", got)
+	}
+	for name, doc := range map[string]string{
+		"a field in another case":             strings.Replace(budget, "maxUnavailable", "maxunavailable", 1),
+		"its kind in another case":            strings.Replace(budget, "kind:", "Kind:", 1),
+		"a field that does not exist":         budget + "  mostUnavailable: 1\n",
+		"a field twice":                       budget + "  maxUnavailable: 1\n",
+		"a field twice, once in another case": budget + "  maxunavailable: 1\n",
+		"a number where a string belongs":     strings.Replace(budget, "name: webhooks", "name: 1", 1),
+		"a kind that has no type here":        strings.Replace(budget, "policy/v1", "policy/v1beta1", 1),
+	} {
+		if _, _, err := decode(doc); err == nil {
+			t.Errorf("%s: accepted\n%s", name, doc)
+		}
+	}
 }
 
 func TestTheChartHasNothingToComplainAbout(t *testing.T) {
