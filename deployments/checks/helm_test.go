@@ -46,6 +46,7 @@ type valuesOf = map[string]any
 // everything switches on all that the chart has.
 var everything = valuesOf{
 	"keyringSecret": "webhooks-keys",
+	"prefix":        "eu",
 	"nats":          valuesOf{"url": "tls://nats-1:4222,tls://nats-2:4222", "credsSecret": "nats-user", "caSecret": "nats-ca"},
 	"env":           valuesOf{"WEBHOOKS_MAX_IN_FLIGHT": "4000", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
 	"networkPolicy": valuesOf{
@@ -174,17 +175,44 @@ func TestEveryManifestIsWhatTheClusterKnows(t *testing.T) {
 
 func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 	for name, values := range map[string]valuesOf{
-		"no admin token":         {"adminTokenSecret": ""},
-		"two copies of a stream": {"streamReplicas": 2},
-		"a key that is mistyped": {"replicas": 3},
-		"too short to drain":     {"terminationGracePeriodSeconds": 10},
+		"no admin token":               {"adminTokenSecret": ""},
+		"two copies of a stream":       {"streamReplicas": 2},
+		"a key that is mistyped":       {"replicas": 3},
+		"too short to drain":           {"terminationGracePeriodSeconds": 10},
+		"a prefix that is no name":     {"prefix": "e.u"},
+		"a prefix that is too long":    {"prefix": strings.Repeat("x", 33)},
+		"KEDA's monitor with a scheme": {"keda": valuesOf{"natsMonitoring": "http://nats:8222"}},
+		"KEDA without an account":      {"keda": valuesOf{"account": ""}},
 	} {
-		chart, err := loader.Load(chartDir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks"}, common.DefaultCapabilities); err == nil {
+		if _, err := template(values); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestASettingThatTheChartMakesIsNotGivenTwice: the cluster refuses a variable that
+// stands there twice, and older ones take the last.
+func TestASettingThatTheChartMakesIsNotGivenTwice(t *testing.T) {
+	for _, nats := range []valuesOf{
+		{"credsSecret": "nats-user", "caSecret": "nats-ca"},
+	} {
+		values := valuesOf{"prefix": "eu", "keyringSecret": "webhooks-keys", "nats": nats, "env": valuesOf{"WEBHOOKS_LOG_FORMAT": "console"}}
+		names := map[string]bool{}
+		for _, e := range render(t, values)["apps/v1 Deployment"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Env {
+			if names[e.Name] {
+				t.Errorf("%s stands there twice", e.Name)
+			}
+			names[e.Name] = true
+			if !slices.Contains(settings(), e.Name) {
+				t.Errorf("the chart sets %s, which nobody reads", e.Name)
+			}
+			if e.Name == "WEBHOOKS_LOG_FORMAT" {
+				continue // the chart has a default for it, and gives way
+			}
+			_, err := template(valuesOf{"env": valuesOf{e.Name: "1"}})
+			if err == nil || !strings.Contains(err.Error(), "env."+e.Name+" would be set twice") {
+				t.Errorf("env.%s is accepted: %v", e.Name, err)
+			}
 		}
 	}
 }
@@ -205,8 +233,8 @@ func TestThePodIsAsTightAsItCanBe(t *testing.T) {
 			t.Errorf("%s: it has a token of the cluster's API, and no use for it", kind)
 		}
 		for _, e := range c.Env {
-			if e.Name == "WEBHOOKS_ADMIN_TOKEN" && e.ValueFrom.SecretKeyRef == nil {
-				t.Errorf("%s: the admin token stands in the manifest", kind)
+			if slices.Contains([]string{"WEBHOOKS_ADMIN_TOKEN"}, e.Name) && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+				t.Errorf("%s: %s stands in the manifest", kind, e.Name)
 			}
 		}
 		mounted := map[string]bool{}

@@ -20,18 +20,46 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{/* The event stream, as the prefix makes its name. The live consumer is called
+webhooks in every one. */}}
+{{- define "webhooks.stream" -}}
+{{- with .Values.prefix }}{{ . }}_{{ end }}RESPONSES
+{{- end }}
+
+{{/* Settings that the chart makes itself, and the value each comes from. */}}
+{{- define "webhooks.ownSettings" -}}
+NATS_URL: nats.url
+NATS_CREDS: nats.credsSecret
+NATS_CA: nats.caSecret
+WEBHOOKS_PREFIX: prefix
+WEBHOOKS_REPLICAS: streamReplicas
+WEBHOOKS_KEYRING: keyringSecret
+WEBHOOKS_KEYRING_JSON: keyringSecret
+WEBHOOKS_ADMIN_TOKEN: adminTokenSecret
+WEBHOOKS_ADMIN_LISTEN: nothing, for probes and monitoring ask at port 8080
+{{- end }}
+
 {{/* The settings that a replica and the provision job share. */}}
 {{- define "webhooks.env" -}}
 - {name: NATS_URL, value: {{ .Values.nats.url | quote }}}
 - {name: WEBHOOKS_REPLICAS, value: {{ .Values.streamReplicas | quote }}}
+{{- with .Values.prefix }}
+- {name: WEBHOOKS_PREFIX, value: {{ . | quote }}}
+{{- end }}
+{{- if not (hasKey .Values.env "WEBHOOKS_LOG_FORMAT") }}
 - {name: WEBHOOKS_LOG_FORMAT, value: json}
+{{- end }}
 {{- if .Values.nats.credsSecret }}
 - {name: NATS_CREDS, value: /etc/webhooks/nats/user.creds}
 {{- end }}
 {{- if .Values.nats.caSecret }}
 - {name: NATS_CA, value: /etc/webhooks/ca/ca.crt}
 {{- end }}
+{{- $own := include "webhooks.ownSettings" . | fromYaml }}
 {{- range $name, $value := .Values.env }}
+{{- with get $own $name }}
+{{- fail (printf "env.%s would be set twice, for the chart sets it: take it out of env, and give %s" $name .) }}
+{{- end }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end }}
