@@ -47,8 +47,11 @@ type valuesOf = map[string]any
 var everything = valuesOf{
 	"keyringSecret": "webhooks-keys",
 	"prefix":        "eu",
-	"nats":          valuesOf{"url": "tls://nats-1:4222,tls://nats-2:4222", "credsSecret": "nats-user", "caSecret": "nats-ca"},
-	"env":           valuesOf{"WEBHOOKS_MAX_IN_FLIGHT": "4000", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
+	"nats": valuesOf{
+		"url": "tls://nats-1:4222,tls://nats-2:4222", "caSecret": "nats-ca", "monitors": []any{"http://nats-1:8222", "http://nats-2:8222"},
+		"credsSecret": "nats-dispatcher", "provisionUserSecret": "nats-operator",
+	},
+	"env": valuesOf{"WEBHOOKS_MAX_IN_FLIGHT": "4000", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
 	"networkPolicy": valuesOf{
 		"metricsFrom": []any{valuesOf{"namespaceSelector": valuesOf{"matchLabels": valuesOf{"kubernetes.io/metadata.name": "monitoring"}}}},
 		"natsTo":      []any{valuesOf{"podSelector": valuesOf{"matchLabels": valuesOf{"app.kubernetes.io/name": "nats"}}}},
@@ -181,8 +184,11 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		"too short to drain":           {"terminationGracePeriodSeconds": 10},
 		"a prefix that is no name":     {"prefix": "e.u"},
 		"a prefix that is too long":    {"prefix": strings.Repeat("x", 33)},
+		"a monitor without a scheme":   {"nats": valuesOf{"monitors": []any{"nats-1:8222"}}},
 		"KEDA's monitor with a scheme": {"keda": valuesOf{"natsMonitoring": "http://nats:8222"}},
 		"KEDA without an account":      {"keda": valuesOf{"account": ""}},
+		"two users of NATS":            {"nats": valuesOf{"credsSecret": "a", "userSecret": "b"}},
+		"two users for the job":        {"nats": valuesOf{"provisionCredsSecret": "a", "provisionUserSecret": "b"}},
 	} {
 		if _, err := template(values); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -194,7 +200,8 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 // stands there twice, and older ones take the last.
 func TestASettingThatTheChartMakesIsNotGivenTwice(t *testing.T) {
 	for _, nats := range []valuesOf{
-		{"credsSecret": "nats-user", "caSecret": "nats-ca"},
+		{"credsSecret": "nats-user", "caSecret": "nats-ca", "monitors": []any{"http://nats-1:8222"}},
+		{"userSecret": "nats-user"},
 	} {
 		values := valuesOf{"prefix": "eu", "keyringSecret": "webhooks-keys", "nats": nats, "env": valuesOf{"WEBHOOKS_LOG_FORMAT": "console"}}
 		names := map[string]bool{}
@@ -233,7 +240,7 @@ func TestThePodIsAsTightAsItCanBe(t *testing.T) {
 			t.Errorf("%s: it has a token of the cluster's API, and no use for it", kind)
 		}
 		for _, e := range c.Env {
-			if slices.Contains([]string{"WEBHOOKS_ADMIN_TOKEN"}, e.Name) && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+			if slices.Contains([]string{"WEBHOOKS_ADMIN_TOKEN", "NATS_PASSWORD"}, e.Name) && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
 				t.Errorf("%s: %s stands in the manifest", kind, e.Name)
 			}
 		}
