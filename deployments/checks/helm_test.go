@@ -1,6 +1,8 @@
 package checks
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,13 +22,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
 const chartDir = "../helm/webhooks"
 
-// kinds are the types that rendered manifests are decoded into, strictly: a field
-// that the cluster would not know is an error.
+// kinds are the types that rendered manifests are decoded into, as strictly as the
+// cluster does: a field that it would not know, in this case, is an error.
 var kinds = map[string]func() any{
 	"apps/v1 Deployment":                      func() any { return new(appsv1.Deployment) },
 	"batch/v1 Job":                            func() any { return new(batchv1.Job) },
@@ -43,8 +46,12 @@ type valuesOf = map[string]any
 // everything switches on all that the chart has.
 var everything = valuesOf{
 	"keyringSecret": "webhooks-keys",
-	"nats":          valuesOf{"url": "tls://nats-1:4222,tls://nats-2:4222", "credsSecret": "nats-user", "caSecret": "nats-ca"},
-	"env":           valuesOf{"WEBHOOKS_MAX_IN_FLIGHT": "4000", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
+	"prefix":        "eu",
+	"nats": valuesOf{
+		"url": "tls://nats-1:4222,tls://nats-2:4222", "caSecret": "nats-ca", "monitors": []any{"http://nats-1:8222", "http://nats-2:8222"},
+		"credsSecret": "nats-dispatcher", "provisionUserSecret": "nats-operator",
+	},
+	"env": valuesOf{"WEBHOOKS_MAX_IN_FLIGHT": "4000", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
 	"networkPolicy": valuesOf{
 		"metricsFrom": []any{valuesOf{"namespaceSelector": valuesOf{"matchLabels": valuesOf{"kubernetes.io/metadata.name": "monitoring"}}}},
 		"natsTo":      []any{valuesOf{"podSelector": valuesOf{"matchLabels": valuesOf{"app.kubernetes.io/name": "nats"}}}},
@@ -63,15 +70,7 @@ var everything = valuesOf{
 // render is `helm template`, with each manifest decoded into its type.
 func render(t *testing.T, values valuesOf) map[string]any {
 	t.Helper()
-	chart, err := loader.Load(chartDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks", Namespace: "popsee", IsInstall: true}, common.DefaultCapabilities)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := engine.Render(chart, merged)
+	files, err := template(values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,29 +83,71 @@ func render(t *testing.T, values valuesOf) map[string]any {
 			if strings.TrimSpace(doc) == "" {
 				continue
 			}
-			kind, object := decode(t, name, doc)
+			kind, object, err := decode(doc)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, doc)
+			}
 			found[kind] = object
 		}
 	}
 	return found
 }
 
-func decode(t *testing.T, name, doc string) (string, any) {
-	t.Helper()
+// template renders the chart's files, each under its name.
+func template(values valuesOf) (map[string]string, error) {
+	chart, err := loader.Load(chartDir)
+	if err != nil {
+		return nil, err
+	}
+	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks", Namespace: "popsee", IsInstall: true}, common.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(chart, merged)
+}
+
+func decode(doc string) (kind string, object any, err error) {
 	var head struct{ APIVersion, Kind string }
 	if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, doc)
+		return "", nil, fmt.Errorf("read its kind: %w", err)
 	}
-	kind := head.APIVersion + " " + head.Kind
-	make, known := kinds[kind]
+	kind = head.APIVersion + " " + head.Kind
+	empty, known := kinds[kind]
 	if !known {
-		t.Fatalf("%s renders a %s, for which there is no type here", name, kind)
+		return kind, nil, fmt.Errorf("it is a %q, for which there is no type here", kind)
 	}
-	object := make()
-	if err := yaml.UnmarshalStrict([]byte(doc), object); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, doc)
+	// Not in one step: yaml takes a field in any case, and a number where a string belongs.
+	asJSON, err := yaml.YAMLToJSONStrict([]byte(doc))
+	if err != nil {
+		return kind, nil, err
 	}
-	return kind, object
+	object = empty()
+	faults, err := json.UnmarshalStrict(asJSON, object)
+	return kind, object, errors.Join(append(faults, err)...)
+}
+
+func TestTheChartsManifestsAreReadAsTheClusterReadsThem(t *testing.T) {
+	const budget = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: webhooks}\nspec:\n  maxUnavailable: 1\n"
+	_, object, err := decode(budget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := object.(*policyv1.PodDisruptionBudget).Spec.MaxUnavailable.IntValue(); got != 1 {
+		t.Errorf("maxUnavailable: 1 is read as %d", got)
+	}
+	for name, doc := range map[string]string{
+		"a field in another case":             strings.Replace(budget, "maxUnavailable", "maxunavailable", 1),
+		"its kind in another case":            strings.Replace(budget, "kind:", "Kind:", 1),
+		"a field that does not exist":         budget + "  mostUnavailable: 1\n",
+		"a field twice":                       budget + "  maxUnavailable: 1\n",
+		"a field twice, once in another case": budget + "  maxunavailable: 1\n",
+		"a number where a string belongs":     strings.Replace(budget, "name: webhooks", "name: 1", 1),
+		"a kind that has no type here":        strings.Replace(budget, "policy/v1", "policy/v1beta1", 1),
+	} {
+		if _, _, err := decode(doc); err == nil {
+			t.Errorf("%s: accepted\n%s", name, doc)
+		}
+	}
 }
 
 func TestTheChartHasNothingToComplainAbout(t *testing.T) {
@@ -137,17 +178,48 @@ func TestEveryManifestIsWhatTheClusterKnows(t *testing.T) {
 
 func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 	for name, values := range map[string]valuesOf{
-		"no admin token":         {"adminTokenSecret": ""},
-		"two copies of a stream": {"streamReplicas": 2},
-		"a key that is mistyped": {"replicas": 3},
-		"too short to drain":     {"terminationGracePeriodSeconds": 10},
+		"no admin token":               {"adminTokenSecret": ""},
+		"two copies of a stream":       {"streamReplicas": 2},
+		"a key that is mistyped":       {"replicas": 3},
+		"too short to drain":           {"terminationGracePeriodSeconds": 10},
+		"a prefix that is no name":     {"prefix": "e.u"},
+		"a prefix that is too long":    {"prefix": strings.Repeat("x", 33)},
+		"a monitor without a scheme":   {"nats": valuesOf{"monitors": []any{"nats-1:8222"}}},
+		"KEDA's monitor with a scheme": {"keda": valuesOf{"natsMonitoring": "http://nats:8222"}},
+		"KEDA without an account":      {"keda": valuesOf{"account": ""}},
+		"two users of NATS":            {"nats": valuesOf{"credsSecret": "a", "userSecret": "b"}},
+		"two users for the job":        {"nats": valuesOf{"provisionCredsSecret": "a", "provisionUserSecret": "b"}},
 	} {
-		chart, err := loader.Load(chartDir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks"}, common.DefaultCapabilities); err == nil {
+		if _, err := template(values); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestASettingThatTheChartMakesIsNotGivenTwice: the cluster refuses a variable that
+// stands there twice, and older ones take the last.
+func TestASettingThatTheChartMakesIsNotGivenTwice(t *testing.T) {
+	for _, nats := range []valuesOf{
+		{"credsSecret": "nats-user", "caSecret": "nats-ca", "monitors": []any{"http://nats-1:8222"}},
+		{"userSecret": "nats-user"},
+	} {
+		values := valuesOf{"prefix": "eu", "keyringSecret": "webhooks-keys", "nats": nats, "env": valuesOf{"WEBHOOKS_LOG_FORMAT": "console"}}
+		names := map[string]bool{}
+		for _, e := range render(t, values)["apps/v1 Deployment"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Env {
+			if names[e.Name] {
+				t.Errorf("%s stands there twice", e.Name)
+			}
+			names[e.Name] = true
+			if !slices.Contains(settings(), e.Name) {
+				t.Errorf("the chart sets %s, which nobody reads", e.Name)
+			}
+			if e.Name == "WEBHOOKS_LOG_FORMAT" {
+				continue // the chart has a default for it, and gives way
+			}
+			_, err := template(valuesOf{"env": valuesOf{e.Name: "1"}})
+			if err == nil || !strings.Contains(err.Error(), "env."+e.Name+" would be set twice") {
+				t.Errorf("env.%s is accepted: %v", e.Name, err)
+			}
 		}
 	}
 }
@@ -168,8 +240,8 @@ func TestThePodIsAsTightAsItCanBe(t *testing.T) {
 			t.Errorf("%s: it has a token of the cluster's API, and no use for it", kind)
 		}
 		for _, e := range c.Env {
-			if e.Name == "WEBHOOKS_ADMIN_TOKEN" && e.ValueFrom.SecretKeyRef == nil {
-				t.Errorf("%s: the admin token stands in the manifest", kind)
+			if slices.Contains([]string{"WEBHOOKS_ADMIN_TOKEN", "NATS_PASSWORD"}, e.Name) && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+				t.Errorf("%s: %s stands in the manifest", kind, e.Name)
 			}
 		}
 		mounted := map[string]bool{}
