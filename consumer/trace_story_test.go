@@ -1,14 +1,16 @@
 package consumer_test
 
 import (
-	"slices"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
@@ -35,15 +37,16 @@ func (w *world) publishTraced(survey string) string {
 }
 
 // TestOneTraceFromThePublisherToTheReceiver follows an event that fails, waits in
-// its lane and is delivered: every span is in the publisher's trace, and each
-// request names the span of its own attempt as its parent.
+// its lane and is delivered: every span is in the publisher's trace and below the
+// one it is a part of, and each request names the span of its own attempt as its
+// parent.
 func TestOneTraceFromThePublisherToTheReceiver(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
-		spans := tracetest.NewInMemoryExporter()
-		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+		exported := tracetest.NewInMemoryExporter()
+		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exported))
 		w.tracer = provider.Tracer("story")
 		r := w.endpoint("s1")
-		r.answers(500, 200)
+		r.follows(answer{status: 500, after: 20 * time.Millisecond}, answer{status: 200, after: 30 * time.Millisecond})
 		w.start()
 		id := w.publishTraced("s1")
 		w.advance(time.Minute)
@@ -52,29 +55,35 @@ func TestOneTraceFromThePublisherToTheReceiver(t *testing.T) {
 			rep.leave()
 		}
 
-		stubs := spans.GetSpans()
-		byID := map[string]tracetest.SpanStub{}
-		var posts []tracetest.SpanStub
-		names := map[string]int{}
-		for _, s := range stubs {
+		spans := exported.GetSpans()
+		above, err := trace.SpanIDFromHex(publishersSpan)
+		must(t, err)
+		const want = `
+process RESPONSES, consumer
+  pull, internal
+  look up, internal
+  admit, internal
+  POST, client, 20ms
+    response, internal, 20ms
+process RESPONSES, consumer
+  lane, internal
+  admit, internal
+  POST, client, 30ms
+    response, internal, 30ms
+`
+		if diff := cmp.Diff(want, "\n"+below(spans, above, "")); diff != "" {
+			t.Errorf("the spans below the publisher's (-want +got):\n%s", diff)
+		}
+		if drawn := strings.Count(want, "\n") - 1; len(spans) != drawn {
+			t.Errorf("there are %d spans, of which %d stand below the publisher's", len(spans), drawn)
+		}
+		for _, s := range spans {
 			if got := s.SpanContext.TraceID().String(); got != publishersTrace {
 				t.Errorf("span %s is in trace %s, want the publisher's", s.Name, got)
 			}
-			byID[s.SpanContext.SpanID().String()] = s
-			names[s.Name]++
-			if s.Name == "POST" {
-				posts = append(posts, s)
-			}
-			if s.EndTime.Before(s.StartTime) {
-				t.Errorf("span %s ends before it begins", s.Name)
-			}
 		}
-		for name, n := range map[string]int{"process RESPONSES": 2, "pull": 1, "lane": 1, "look up": 1, "admit": 2, "POST": 2} {
-			if names[name] != n {
-				t.Errorf("there are %d spans %q, want %d; all: %v", names[name], name, n, names)
-			}
-		}
-		slices.SortFunc(posts, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
+		wantTimes(t, spans)
+		posts := named(spans, "POST")
 		for i, q := range r.seen() {
 			fields := strings.Split(q.header.Get(delivery.HeaderTraceparent), "-")
 			if len(fields) != 4 || fields[1] != publishersTrace || fields[2] != posts[i].SpanContext.SpanID().String() {
@@ -83,10 +92,47 @@ func TestOneTraceFromThePublisherToTheReceiver(t *testing.T) {
 			if got := q.header.Get(delivery.HeaderTracestate); got != "vendor=1" {
 				t.Errorf("request %d carries tracestate %q", i+1, got)
 			}
-			process := byID[posts[i].Parent.SpanID().String()]
-			if process.Name != "process RESPONSES" || process.Parent.SpanID().String() != publishersSpan {
-				t.Errorf("request %d hangs below span %q, whose parent is %s", i+1, process.Name, process.Parent.SpanID())
-			}
 		}
 	})
+}
+
+// below draws the spans below one, in the order in which they ended; of those that
+// waited for the receiver, how long they took.
+func below(spans tracetest.SpanStubs, one trace.SpanID, indent string) string {
+	var b strings.Builder
+	for _, s := range spans {
+		if s.Parent.SpanID() != one {
+			continue
+		}
+		fmt.Fprintf(&b, "%s%s, %s", indent, s.Name, s.SpanKind)
+		if s.Name == "POST" || s.Name == "response" {
+			fmt.Fprintf(&b, ", %s", s.EndTime.Sub(s.StartTime))
+		}
+		b.WriteString("\n" + below(spans, s.SpanContext.SpanID(), indent+"  "))
+	}
+	return b.String()
+}
+
+// named are the spans of a name, in the order in which they ended.
+func named(spans tracetest.SpanStubs, name string) (some tracetest.SpanStubs) {
+	for _, s := range spans {
+		if s.Name == name {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+// wantTimes wants the event waited for from its publication on, and from when it was
+// parked, each time until it was taken in hand.
+func wantTimes(t *testing.T, spans tracetest.SpanStubs) {
+	t.Helper()
+	hands, pull, lane := named(spans, "process RESPONSES"), named(spans, "pull")[0], named(spans, "lane")[0]
+	if got := pull.EndTime; !got.Equal(hands[0].StartTime) || pull.StartTime.After(got) {
+		t.Errorf("it was pulled from %s to %s, and in hand from %s on", pull.StartTime, got, hands[0].StartTime)
+	}
+	if !lane.StartTime.Equal(named(spans, "POST")[0].EndTime) || !lane.EndTime.Equal(hands[1].StartTime) {
+		t.Errorf("it was in its lane from %s to %s; the attempt before ended %s, and it was in hand from %s on",
+			lane.StartTime, lane.EndTime, named(spans, "POST")[0].EndTime, hands[1].StartTime)
+	}
 }

@@ -153,7 +153,8 @@ func (v *service) connect(ctx context.Context) error {
 // out; the process must not go on pretending.
 func (v *service) lost(err error) {
 	select {
-	case v.gone <- fmt.Errorf("the NATS connection was closed for good: %w", cmpErr(err, nats.ErrConnectionClosed)):
+	case v.gone <- withHint("start the service again, as systemd and Kubernetes do by themselves: what was in hand is delivered again; what NATS said before is in the log",
+		"the NATS connection was closed for good: %w", cmpErr(err, nats.ErrConnectionClosed)):
 	default:
 	}
 }

@@ -21,6 +21,7 @@
 //	go run ./deployments/bench endpoints               one endpoint configured, and a million
 //	go run ./deployments/bench replicas                1, 2 and 4 replicas, endpoints that take 50 ms
 //	go run ./deployments/bench history                 ten thousand events in the stream before, and ten million
+//	go run ./deployments/bench stream                  what one stream takes, with one copy and with three, without the service
 //
 // # What is measured
 //
@@ -37,11 +38,13 @@
 //	publisher.go  plain.go  receiver.go   the processes
 //	rig.go        one NATS, one receiver, one consumer, started and ended
 //	isolation.go  backlog.go  memory.go  path.go  hosts.go  startup.go  loads.go  replay.go   what is run
-//	parking.go  endpoints.go  history.go  replicas.go   likewise
+//	parking.go  endpoints.go  history.go  replicas.go  stream.go   likewise
+//	servers.go    NATS alone, one server or a cluster
 //	turn.go       one backlog that the service delivers, for those
 //	certificates.go                      the authority that receivers speaking HTTPS are checked against
 //	verdict.go  asked.go                 what is asked of the numbers
 //	measure.go    how a benchmark of rounds goes
 //	table.go      how they are written down
 //	sizing.go     what a load needs, computed; the tables of scaling.md are tested against it
+//	sizing_held.go  of that, what was measured
 package main

@@ -24,6 +24,7 @@ type commands struct {
 	Endpoints endpointsCommand `cmd:"" help:"How fast events are delivered with one endpoint configured, and with a million."`
 	History   historyCommand   `cmd:"" help:"How fast events are delivered behind ten thousand stored ones, and behind ten million."`
 	Replicas  replicasCommand  `cmd:"" help:"How events a second grow with the replicas, where each may have so many attempts under way."`
+	Stream    streamCommand    `cmd:"" help:"How many events a second one stream takes, with one copy and with three, and gives meanwhile."`
 
 	Publisher publisherCommand `cmd:"" hidden:""`
 	Receiver  receiverCommand  `cmd:"" hidden:""`

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
@@ -33,22 +35,57 @@ func TestTheTablesOfScalingAreWhatTheFormulaComputes(t *testing.T) {
 
 func TestTheFormulaKeepsToItsBounds(t *testing.T) {
 	for name, c := range map[string]struct {
-		rate    float64
-		latency time.Duration
-		want    fleet
+		d    demand
+		want string // deployments; of each: events a second, attempts under way, replicas
 	}{
-		"a little needs one replica, and one that may be missing": {100, 50 * time.Millisecond, fleet{1, 100, 5, 2}},
-		"attempts under way ask for replicas":                     {1400, time.Second, fleet{1, 1400, 1400, 2}},
-		"one more asks for one more":                              {1401, time.Second, fleet{1, 1401, 1401, 3}},
-		"the stream asks for deployments":                         {10_001, time.Millisecond, fleet{2, 5000.5, 5.0005, 2}},
-		"all attempts under way do as well":                       {7001, 2 * time.Second, fleet{2, 3500.5, 7001, 7}},
+		"a little needs one replica, and one that may be missing": {demand{rate: 100, latency: 50 * time.Millisecond}, "1: 100 5 2"},
+		"attempts under way ask for replicas":                     {demand{rate: 1400, latency: time.Second}, "1: 1400 1400 2"},
+		"one more asks for one more":                              {demand{rate: 1401, latency: time.Second}, "1: 1401 1401 3"},
+		"what is parked has none under way":                       {demand{rate: 2800, failing: 0.5, latency: time.Second}, "1: 2800 1400 2"},
+		"what hangs is probed":                                    {demand{rate: 1400, surveys: 108_000, failing: 0.5, latency: time.Second}, "1: 1400 1700 13"},
+		"probes have a pace":                                      {demand{rate: 100, surveys: 1_000_000, failing: 0.5, latency: time.Second}, "1: 100 1650 19"},
+		"the stream asks for deployments":                         {demand{rate: 10_001, latency: time.Millisecond}, "2: 5000 5 2"},
+		"all attempts under way do as well":                       {demand{rate: 7001, latency: 2 * time.Second}, "2: 3500 7001 7"},
+		"and so does what is parked":                              {demand{rate: 8000, failing: 0.9, latency: time.Second}, "2: 4000 400 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := fleetFor(c.rate, c.latency)
-			if fmt.Sprintf("%d %.0f %.0f %d", got.deployments, got.each, got.inFlight, got.replicas) != fmt.Sprintf("%d %.0f %.0f %d", c.want.deployments, c.want.each, c.want.inFlight, c.want.replicas) {
-				t.Errorf("got %+v, want %+v", got, c.want)
+			f := fleetFor(c.d)
+			if got := fmt.Sprintf("%d: %.0f %.0f %d", f.deployments, math.Floor(f.each.rate), math.Floor(f.each.live()+f.each.probes()+1e-9), f.replicas); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+	for name, c := range map[string]struct {
+		f    fleet
+		want float64
+	}{
+		"attempts under way are the bound": {fleet{each: demand{rate: 1, latency: 2 * time.Second}, replicas: 3}, 2000},
+		"those of all replicas are":        {fleet{each: demand{rate: 1, latency: 2 * time.Second}, replicas: 30}, 10_000},
+		"parking is":                       {fleet{each: demand{rate: 1, failing: 0.5, latency: 50 * time.Millisecond}, replicas: 9}, 2 * parkedMost},
+		"nothing that was measured":        {fleet{each: demand{rate: 1, latency: time.Millisecond}, replicas: 9}, deliveredMost},
+	} {
+		if got := c.f.most(); math.Abs(got-c.want) > 1e-6 {
+			t.Errorf("%s: a deployment takes %.1f events/s at most, want %.1f", name, got, c.want)
+		}
+	}
+	for name, c := range map[string]struct {
+		f      fleet
+		inLane float64
+		want   time.Duration
+	}{
+		"each lane by its endpoint":     {fleet{each: demand{100, 20, 0.5, time.Second}, replicas: 9}, 6400, 100 * time.Second},
+		"as many as a replica may have": {fleet{each: demand{100, 2000, 0.5, time.Second}, replicas: 3}, 512, 1000 * time.Second},
+		"all lanes together":            {fleet{each: demand{100, 2000, 0.5, 50 * time.Millisecond}, replicas: 3}, 95, 10 * time.Second},
+	} {
+		if got := c.f.drained(waits{events: c.inLane}); got.Round(time.Millisecond) != c.want {
+			t.Errorf("%s: lanes are drained within %s, want %s", name, got, c.want)
+		}
+	}
+	if got, want := (fleet{each: demand{1000, 100, 0.5, time.Second}}).waits(2*time.Hour), (waits{50_000, 50 * 50_000 * (1000 + parkedOverhead), 50 * 22_000}); got != want {
+		t.Errorf("fifty dead endpoints: got %+v, want %+v", got, want)
+	}
+	if got := (fleet{each: demand{rate: 1000, latency: time.Second}, replicas: 2}).lag(time.Hour); got.Round(time.Second) != time.Hour {
+		t.Errorf("an hour away at half of what can be delivered is caught up with after %s, want an hour", got)
 	}
 	if got := catchUp(time.Minute, 0.75); got != 3*time.Minute {
 		t.Errorf("a minute away at a load of three quarters is caught up with after %s, want 3 min", got)
@@ -61,6 +98,16 @@ func TestTheFormulaKeepsToItsBounds(t *testing.T) {
 	}
 }
 
+// TestTheFormulaSaysWhatWasMeasured holds what is computed for the conditions of the
+// benchmarks to what they have measured.
+func TestTheFormulaSaysWhatWasMeasured(t *testing.T) {
+	for _, h := range allHeld() {
+		if ratio := h.measured / h.computed; ratio < h.least-1e-9 || ratio > h.most+1e-9 {
+			t.Errorf("%s: the formula says %.1f, measured were %.1f, %.2f of that; allowed is %.2f to %.2f", h.what, h.computed, h.measured, ratio, h.least, h.most)
+		}
+	}
+}
+
 func TestTheBoundsOfTheFormulaAreTheProducts(t *testing.T) {
 	field, _ := reflect.TypeFor[config.DeliverySettings]().FieldByName("MaxInFlight")
 	if slots, err := strconv.Atoi(field.Tag.Get("default")); err != nil || slots != replicaSlots {
@@ -68,6 +115,9 @@ func TestTheBoundsOfTheFormulaAreTheProducts(t *testing.T) {
 	}
 	if got := (layout.Layout{}).Consumer(1, nil).MaxAckPending; got != fleetSlots {
 		t.Errorf("a deployment has %d attempts under way, the formula says %d", got, fleetSlots)
+	}
+	if admit.MaxBudget != endpointSlots {
+		t.Errorf("an endpoint has %d attempts under way, the formula says %d", admit.MaxBudget, endpointSlots)
 	}
 	if n, bytes := lanes.Quota(0, 0); n != laneEvents || bytes != laneBody {
 		t.Errorf("a lane holds %d events or %d bytes, the formula says %d and %d", n, bytes, laneEvents, laneBody)

@@ -2,18 +2,15 @@ package tracing_test
 
 import (
 	"context"
-	"io"
-	"net/http"
-	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/tracing"
+	"github.com/popsee/webhooks/cmd/webhooks/internal/tracing/tracingtest"
 )
 
 func env(pairs map[string]string) func(string) string {
@@ -50,39 +47,50 @@ func TestWhatCannotBeDoneIsRefused(t *testing.T) {
 	}
 }
 
-// TestSpansReachACollector speaks OTLP to a collector that decodes what it gets.
+// TestSpansReachACollector exports to a collector that speaks one protocol alone.
 func TestSpansReachACollector(t *testing.T) {
-	got := make(chan *collector.ExportTraceServiceRequest, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		var in collector.ExportTraceServiceRequest
-		if err != nil || proto.Unmarshal(body, &in) != nil || r.URL.Path != "/v1/traces" {
-			t.Errorf("%s: %d bytes that are no OTLP request: %v", r.URL.Path, len(body), err)
-		}
-		got <- &in
-	}))
-	defer server.Close()
-	// The exporter reads the process's own environment.
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-	e, err := tracing.Open(t.Context(), tracing.Options{
-		Env: env(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL}), Version: "v1", Replica: "replica-1", Log: zerolog.Nop(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, span := e.Tracer().Start(t.Context(), "POST")
-	span.End()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := e.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
-	in := <-got
-	text := in.String()
-	for _, want := range []string{`name:"POST"`, "popsee-webhooks", "replica-1", "deployment.environment.name"} {
-		if !strings.Contains(strings.ReplaceAll(text, ": ", ":"), want) {
-			t.Errorf("the collector got no %s: %s", want, text)
-		}
+	const general, ofTraces = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+	for name, c := range map[string]struct {
+		env   map[string]string
+		speak string
+	}{
+		"no protocol is set":               {nil, tracingtest.HTTP},
+		"http/protobuf":                    {map[string]string{general: "http/protobuf"}, tracingtest.HTTP},
+		"grpc":                             {map[string]string{general: "grpc"}, tracingtest.GRPC},
+		"the one of traces is another one": {map[string]string{general: "http/protobuf", ofTraces: "grpc"}, tracingtest.GRPC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := tracingtest.Start(t, c.speak)
+			for variable, value := range c.env {
+				t.Setenv(variable, value)
+			}
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", to.URL)
+			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+			e, err := tracing.Open(t.Context(), tracing.Options{Env: os.Getenv, Version: "v1", Replica: "replica-1", Log: zerolog.Nop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, span := e.Tracer().Start(t.Context(), "POST")
+			span.End()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := e.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if got := to.Spans(); len(got) != 1 || got[0].GetName() != "POST" {
+				t.Fatalf("the collector got %v, want the one span", got)
+			}
+			who := map[string]string{}
+			for _, a := range to.Resources()[0].GetResource().GetAttributes() {
+				who[a.GetKey()] = a.GetValue().GetStringValue()
+			}
+			for attribute, want := range map[string]string{
+				"service.name": "popsee-webhooks", "service.version": "v1", "service.instance.id": "replica-1", "deployment.environment.name": "test",
+			} {
+				if who[attribute] != want {
+					t.Errorf("%s is %q, want %q", attribute, who[attribute], want)
+				}
+			}
+		})
 	}
 }
