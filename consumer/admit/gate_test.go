@@ -188,7 +188,7 @@ func TestAHostThatDoesNotAnswerGetsNoMoreThanItsShare(t *testing.T) {
 		time.Sleep(oldAfter)
 		g.Sweep(time.Now())
 		fill(t, g, "probe", "shared", 1)
-		wantRefused(t, g, "another", "shared", Limit{}, Suspect)
+		wantRefused(t, g, "beside it", "shared", Limit{}, Suspect)
 	})
 }
 
