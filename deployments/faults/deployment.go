@@ -37,8 +37,8 @@ type deployment struct {
 	js        jetstream.JetStream
 	publisher *publisher
 	taken     []span // what faults have destroyed by design, of the event stream
-	allowed   int    // duplicates, by all faults so far
-	left      int    // of them, those of the last fault that it has not made
+	breaking  breaking
+	left      leftovers
 }
 
 // span is what a fault has destroyed: the sequences from first to last, of all
@@ -253,7 +253,3 @@ func (d *deployment) close() {
 	}
 	d.small.close()
 }
-
-// fault notes that something is about to be broken, and how many duplicates that
-// may make.
-func (d *deployment) fault() { d.allowed += d.ledger.exposed() }
