@@ -10,66 +10,52 @@ const (
 	behindNodes = time.Second
 )
 
-// bound is how many duplicates there may be.
-type bound struct {
-	all  int
-	late int // of them, those of what may have come of a lane: a lane may give them again later
-}
-
-func (b *bound) add(more bound) {
-	b.all += more.all
-	b.late += more.late
-}
-
 // exposed is how many events a fault at this moment may have delivered twice: the
 // requests without an answer, and those answered a moment ago, whose
 // acknowledgement may still be on its way.
-func (l *ledger) exposed(behind time.Duration) bound {
+func (l *ledger) exposed(behind time.Duration) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.answeredIn(stretch{now.Add(-behind), now})
-	b.add(bound{l.running, l.running})
-	return b
+	all, _ := l.answeredIn(stretch{now.Add(-behind), now})
+	return all + l.running
 }
 
-// answered counts the 2xx given in some stretches of time.
-func (l *ledger) answered(in []stretch) (b bound) {
+// answered counts the 2xx given in some stretches of time, and those of them that were
+// late.
+func (l *ledger) answered(in []stretch) (all, late int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range merged(in) {
-		b.add(l.answeredIn(s))
+		n, m := l.answeredIn(s)
+		all, late = all+n, late+m
 	}
-	return b
+	return all, late
 }
 
 // answeredIn counts those of one; mu is held.
-func (l *ledger) answeredIn(s stretch) (b bound) {
+func (l *ledger) answeredIn(s stretch) (all, late int) {
 	for i := len(l.answers) - 1; i >= 0 && !l.answers[i].at.Before(s.from); i-- {
 		if !s.holds(l.answers[i].at) {
 			continue
 		}
-		b.all++
+		all++
 		if l.answers[i].late {
-			b.late++
+			late++
 		}
 	}
-	return b
+	return all, late
 }
 
-// leftovers are duplicates that the fault before the last one, and the last one, may
-// still make when the next one comes. What a check has found settled comes again from
-// lanes alone: a lane that has delivered it and could not remove it gives it to its
-// next owner, and if its endpoint fails just then, with the next fault but one.
-type leftovers [2]int
-
-func (l leftovers) sum() int { return l[0] + l[1] }
-
-// after are those when a fault has made some duplicates, and might have made others.
-// What was there first is used up first, and lapses first.
-func (l leftovers) after(again int, made bound) leftovers {
-	again = max(again-l[0], 0)
-	kept := max(l[1]-again, 0)
-	again = max(again-l[1], 0)
-	return leftovers{kept, min(max(made.all-again, 0), made.late)}
+// standing is how many events stand in lanes although they have been delivered. A lane
+// that could not remove them gives them to its next owner, or when its endpoint works
+// again, however many faults later. Once a check has found everything settled, nothing
+// else comes again.
+func standing(all []event, w whereabouts) (n int) {
+	for i, there := range w.lane {
+		if there && all[i].accepted > 0 {
+			n++
+		}
+	}
+	return n
 }

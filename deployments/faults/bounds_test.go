@@ -5,27 +5,11 @@ import (
 	"time"
 )
 
-func TestWhatAFaultMayRepeatLaterCameOfLanesAndLapses(t *testing.T) {
-	for name, c := range map[string]struct {
-		before leftovers
-		again  int
-		made   bound
-		want   leftovers
-	}{
-		"nothing came again":               {leftovers{}, 0, bound{100, 10}, leftovers{0, 10}},
-		"some did, and lanes had the most": {leftovers{}, 95, bound{100, 10}, leftovers{0, 5}},
-		"what came was older":              {leftovers{3, 4}, 7, bound{10, 10}, leftovers{0, 10}},
-		"some was this one's":              {leftovers{3, 4}, 9, bound{10, 10}, leftovers{0, 8}},
-		"the oldest is used up first":      {leftovers{3, 4}, 5, bound{10, 10}, leftovers{2, 10}},
-		"the oldest lapses":                {leftovers{100, 4}, 0, bound{3, 3}, leftovers{4, 3}},
-		"more came than may":               {leftovers{1, 1}, 20, bound{10, 10}, leftovers{}},
-		"of no lane":                       {leftovers{}, 0, bound{9150, 0}, leftovers{}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := c.before.after(c.again, c.made); got != c.want {
-				t.Errorf("got %v left, want %v", got, c.want)
-			}
-		})
+func TestWhatStandsInALaneAndWasDeliveredMayComeAgain(t *testing.T) {
+	all := []event{{accepted: 1}, {}, {accepted: 2}, {accepted: 1}, {accepted: 1}}
+	w := whereabouts{lane: map[int]bool{0: true, 1: true, 2: true, 4: false}}
+	if n := standing(all, w); n != 2 {
+		t.Errorf("%d stand there, want the first and the third", n)
 	}
 }
 
@@ -34,34 +18,38 @@ func TestOnlyAnswersOfItsTimeAreExplained(t *testing.T) {
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
 	l := &ledger{answers: []answer{{at(1), false}, {at(2), true}, {at(3), false}, {at(5), true}, {at(9), false}}}
 	for name, c := range map[string]struct {
-		in   []stretch
-		want bound
+		in        []stretch
+		all, late int
 	}{
-		"none":                         {nil, bound{}},
-		"before all":                   {[]stretch{{at(-5), at(0)}}, bound{}},
-		"in the middle":                {[]stretch{{at(2), at(4)}}, bound{2, 1}},
-		"twice, and none counts twice": {[]stretch{{at(4), at(6)}, {at(0), at(2)}, {at(1), at(2)}}, bound{3, 2}},
-		"until the end":                {[]stretch{{at(4), at(10)}}, bound{2, 1}},
+		"none":                         {nil, 0, 0},
+		"before all":                   {[]stretch{{at(-5), at(0)}}, 0, 0},
+		"in the middle":                {[]stretch{{at(2), at(4)}}, 2, 1},
+		"twice, and none counts twice": {[]stretch{{at(4), at(6)}, {at(0), at(2)}, {at(1), at(2)}}, 3, 2},
+		"until the end":                {[]stretch{{at(4), at(10)}}, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := l.answered(c.in); got != c.want {
-				t.Errorf("got %+v, want %+v", got, c.want)
+			if all, late := l.answered(c.in); all != c.all || late != c.late {
+				t.Errorf("got %d, %d of them late, want %d and %d", all, late, c.all, c.late)
 			}
 		})
 	}
 }
 
-func TestAnAnswerIsLateWhenTheEventHasWaited(t *testing.T) {
+func TestAnAnswerIsLateWhenTheEventMayHaveWaitedInALane(t *testing.T) {
 	l := &ledger{name: "x"}
-	for _, since := range []time.Duration{0, 2 * soon} {
-		i := l.next(0)
-		l.acked(i, uint64(i)+1)
-		l.events[i].acked = time.Now().Add(-since)
+	for _, c := range []struct {
+		survey int
+		since  time.Duration
+		want   bool
+	}{{firstFlap, 0, false}, {firstFlap, 2 * soon, true}, {0, 2 * soon, false}} {
+		i := l.next(c.survey)
+		l.acked(i, 1)
+		l.events[i].acked = time.Now().Add(-c.since)
 		if err := l.accept(l.id(i)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if l.answers[0].late || !l.answers[1].late {
-		t.Errorf("got %+v, want the second alone late", l.answers)
+		if l.answers[i].late != c.want {
+			t.Errorf("survey %d, %s after its acknowledgement: late is %v", c.survey, c.since, !c.want)
+		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 type breaking struct {
 	turned   time.Time // when half of the flapping endpoints began to work
 	behind   time.Duration
-	exposed  bound
+	exposed  int       // events that it may have had delivered twice
 	ackless  []stretch // when acknowledgements were not kept, whoever led
 	laneless []stretch // when what lanes had delivered could not be removed from them
 	wrong    []string  // what nobody else finds out
@@ -59,18 +59,28 @@ func (b *breaking) end() {
 
 // fault notes that something is about to be broken, and how many duplicates that
 // may make.
-func (d *deployment) fault() { d.breaking.exposed.add(d.ledger.exposed(d.breaking.behind)) }
+func (d *deployment) fault() { d.breaking.exposed += d.ledger.exposed(d.breaking.behind) }
 
 // complain notes what a fault itself has found.
 func (b *breaking) complain(what string) { b.wrong = append(b.wrong, what) }
 
-// mayRepeat is how many duplicates a fault may have made so far: what it exposed, and
-// what was answered while nobody kept an acknowledgement; or, if it came of a lane,
-// while it could not be removed from there.
-func (d *deployment) mayRepeat(now time.Time) bound {
-	b := d.breaking.exposed
-	b.add(d.ledger.answered(slices.Concat(d.breaking.consumer.missing(now), d.breaking.ackless)))
-	late := d.ledger.answered(slices.Concat(d.breaking.lanes.missing(now), d.breaking.laneless)).late
-	b.add(bound{late, late})
-	return b
+// mayRepeat is how many duplicates there may have been since the last check: what the
+// fault exposed, and what was answered while nobody kept an acknowledgement; of lanes
+// what was answered while nothing could be removed from them, what stood there before
+// although it had been delivered, and what they have delivered between the check and the
+// fault.
+func (d *deployment) mayRepeat(began, now time.Time) int {
+	unkept, _ := d.ledger.answered(slices.Concat(d.breaking.consumer.missing(now), d.breaking.ackless))
+	_, unremoved := d.ledger.answered(slices.Concat(d.breaking.lanes.missing(now), d.breaking.laneless))
+	return d.breaking.exposed + unkept + unremoved + d.standing + d.sinceLooked(began)
+}
+
+// sinceLooked is how much lanes may have delivered from the last look at them until a
+// moment.
+func (d *deployment) sinceLooked(until time.Time) int {
+	if d.looked.IsZero() {
+		return 0
+	}
+	_, late := d.ledger.answered([]stretch{{d.looked, until}})
+	return late
 }

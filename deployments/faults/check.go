@@ -26,8 +26,11 @@ type check struct {
 	Settled time.Duration // and until all that was published before was delivered or elsewhere
 	Verdict verdict
 	Again   int // duplicates since the check before
-	Allowed int // of them, those that the two faults before may still make included
+	Allowed int // of them
 	Wrong   []string
+
+	standing int       // in lanes although they had been delivered
+	looked   time.Time // when that was
 }
 
 func (c *check) complain(format string, args ...any) {
@@ -74,12 +77,11 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 	if c.Gap > resumeWithin {
 		c.complain("nothing was delivered for %s, although NATS acknowledged events", c.Gap.Round(100*time.Millisecond))
 	}
-	made := d.mayRepeat(now)
-	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, made.all+d.left.sum()
+	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.mayRepeat(b.began, now)
 	if c.Again > c.Allowed {
-		c.complain("%d duplicates, %d could be explained by this fault and those before", c.Again, c.Allowed)
+		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
 	}
-	d.left = d.left.after(c.Again, made)
+	d.standing, d.looked = c.standing, c.looked
 	return c, ctx.Err()
 }
 
@@ -124,6 +126,7 @@ const foundWithin = 20 * time.Second
 func (d *deployment) account(ctx context.Context, c *check, until time.Time) error {
 	var w whereabouts
 	err := poll(ctx, stuckAfter, func() (err error) {
+		c.looked = time.Now()
 		w, err = d.whereabouts(ctx)
 		return err
 	})
@@ -131,6 +134,7 @@ func (d *deployment) account(ctx context.Context, c *check, until time.Time) err
 		known := d.ledger.known(until)
 		c.Verdict = judge(known, w, d.taken)
 		if len(c.Verdict.Lost) == 0 {
+			c.standing = standing(d.ledger.all(), w)
 			if late := overdue(known, w, d.receiver.works, d.breaking.turned, time.Now()); len(late) > 0 {
 				c.complain("%d events wait in lanes of endpoints that have worked for more than a minute: %v", len(late), d.describe(late))
 			}
@@ -141,6 +145,7 @@ func (d *deployment) account(ctx context.Context, c *check, until time.Time) err
 			return nil
 		}
 		if err = process.Sleep(ctx, time.Second); err == nil {
+			c.looked = time.Now()
 			w, err = d.whereabouts(ctx)
 		}
 	}

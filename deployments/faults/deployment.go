@@ -38,7 +38,8 @@ type deployment struct {
 	publisher *publisher
 	taken     []span // what faults have destroyed by design, of the event stream
 	breaking  breaking
-	left      leftovers
+	standing  int       // events in lanes at the last check although they had been delivered
+	looked    time.Time // when that was
 }
 
 // span is what a fault has destroyed: the sequences from first to last, of all

@@ -95,7 +95,7 @@ func (s *suite) deleteConsumer(ctx context.Context) error {
 	s.fault()
 	for _, e := range s.ledger.known(time.Now()) {
 		if e.seq > floor {
-			s.breaking.exposed.add(bound{all: 1})
+			s.breaking.exposed++
 		}
 	}
 	return s.insist(ctx, func(ctx context.Context) error { return s.js.DeleteConsumer(ctx, names.Stream(), names.Consumer()) })

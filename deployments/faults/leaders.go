@@ -83,14 +83,14 @@ func (w *watch) missing(now time.Time) []stretch {
 
 // leaderless are the times in which nobody may have led: where there was no answer,
 // and where another one leads than before, from the last question that was answered by
-// the one before until a moment after the first answer. Only then everybody knows.
+// the one before until the first answer.
 func leaderless(looks []look, in stretch) []stretch {
 	var all []stretch
 	last := look{in.from, in.from, ""}
 	for _, l := range looks {
 		changed := last.leader != "" && l.leader != last.leader
 		if changed || l.answered.Sub(last.answered) > lookMissing {
-			all = append(all, stretch{last.asked, l.answered.Add(behind)})
+			all = append(all, stretch{last.asked, l.answered})
 		}
 		last = l
 	}

@@ -35,7 +35,7 @@ type event struct {
 // answer is one 2xx.
 type answer struct {
 	at   time.Time
-	late bool // so long after the event was acknowledged that it may have come of a lane
+	late bool // by an endpoint that flaps, so long after the event was acknowledged that it may have come of a lane
 }
 
 // soon is how long an event takes from its acknowledgement to its 2xx at most, when
@@ -94,7 +94,7 @@ func (l *ledger) accept(id string) error {
 	}
 	e, now := &l.events[i], time.Now()
 	e.accepted++
-	l.answers = append(l.answers, answer{now, e.seq != 0 && now.Sub(e.acked) > soon})
+	l.answers = append(l.answers, answer{now, kindOf(e.survey) == flapping && e.seq != 0 && now.Sub(e.acked) > soon})
 	if e.accepted > 1 {
 		l.again++
 		return nil

@@ -153,9 +153,9 @@ func (s *suite) heal(ctx context.Context, where string) error {
 	if err := poll(ctx, stuckAfter, func() error { return s.drained(ctx, c) }); err != nil {
 		c.complain("%v", err)
 	}
-	c.Settled, c.Again, c.Allowed = time.Since(began), s.ledger.totals().Again-before.Again, s.left.sum()
+	c.Settled, c.Again, c.Allowed = time.Since(began), s.ledger.totals().Again-before.Again, s.standing+s.sinceLooked(began)
 	if c.Again > c.Allowed {
-		c.complain("%d duplicates, %d could be explained by the last faults", c.Again, c.Allowed)
+		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
 	}
 	if n := s.receiver.foreign.Load(); n > 0 {
 		c.complain("%d requests for events that nobody published", n)
