@@ -65,14 +65,15 @@ func (d *deployment) fault() { d.breaking.exposed += d.ledger.exposed(d.breaking
 func (b *breaking) complain(what string) { b.wrong = append(b.wrong, what) }
 
 // mayRepeat is how many duplicates there may have been since the last check: what the
-// fault exposed, and what was answered while nobody kept an acknowledgement; of lanes
-// what was answered while nothing could be removed from them, what stood there before
+// fault exposed, and what was answered while nobody kept an acknowledgement, but for
+// lanes, which do without the live consumer's leader; of lanes what was answered while nothing could be removed from them, what stood there before
 // although it had been delivered, and what they have delivered between the check and the
 // fault.
 func (d *deployment) mayRepeat(began, now time.Time) int {
-	unkept, _ := d.ledger.answered(slices.Concat(d.breaking.consumer.missing(now), d.breaking.ackless))
+	unkept, _ := d.ledger.answered(d.breaking.ackless)
+	headless, ofLanes := d.ledger.answered(d.breaking.consumer.missing(now))
 	_, unremoved := d.ledger.answered(slices.Concat(d.breaking.lanes.missing(now), d.breaking.laneless))
-	return d.breaking.exposed + unkept + unremoved + d.standing + d.sinceLooked(began)
+	return d.breaking.exposed + unkept + headless - ofLanes + unremoved + d.standing + d.sinceLooked(began)
 }
 
 // sinceLooked is how much lanes may have delivered from the last look at them until a

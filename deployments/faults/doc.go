@@ -43,10 +43,12 @@
 // what waited in lanes it is also what was answered while nobody led those, or they
 // could not be written. A full disk keeps nothing until its server is started again. A
 // fault that takes the server's own memory, which no honest fault does, may repeat more:
-// all above the mark when the consumer is deleted. What a fault has not used up, the next
-// two may, but only as much as may have come of lanes: all else has been settled when
-// a check ends. A stop that was asked for makes none, and the process ends with exit
-// code 0.
+// all above the mark when the consumer is deleted. What a fault has not used up lapses,
+// because all else is settled when a check ends: later ones may make besides what then
+// stood in lanes although it had been delivered, which is counted.
+//
+// A stop that was asked for makes none, and the process ends with exit code 0; where
+// its disk was full it may say with another one that something could not be finished.
 //
 // New events are delivered 15 s after NATS acknowledges events again. From the
 // fault on there is never a longer time in which NATS acknowledges events and nothing
