@@ -12,13 +12,15 @@ import (
 
 // What is asked of the service after each fault.
 const (
-	resumeWithin = 15 * time.Second // of the quorum, until something new is delivered
+	resumeWithin = 15 * time.Second // of the quorum, until something new is delivered; and no longer ever, while NATS acknowledges events
 	stuckAfter   = 60 * time.Second // nothing that can be delivered waits for so long
 	quorumWithin = 60 * time.Second // NATS' own affair; then the suite has failed
 )
 
 // check is what was found after one fault.
 type check struct {
+	Gap     time.Duration // the longest time from the fault on in which NATS acknowledged events and nothing was delivered
+	Rate    float64       // events acknowledged a second meanwhile, outages left out
 	Quorum  time.Duration // from the fault's end until an event was acknowledged
 	Resumed time.Duration // from there until a new one was delivered
 	Settled time.Duration // and until all that was published before was delivered or elsewhere
@@ -26,6 +28,9 @@ type check struct {
 	Again   int // duplicates since the check before
 	Allowed int // of them
 	Wrong   []string
+
+	standing int       // in lanes although they had been delivered
+	looked   time.Time // when that was
 }
 
 func (c *check) complain(format string, args ...any) {
@@ -34,9 +39,8 @@ func (c *check) complain(format string, args ...any) {
 
 // before is what had been counted when a fault began.
 type before struct {
-	began   time.Time
-	totals  totals
-	allowed int
+	began  time.Time
+	totals totals
 }
 
 // check waits until the deployment has recovered, and finds a place for every
@@ -55,29 +59,30 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 	if c.Resumed = time.Since(quorum); c.Resumed > resumeWithin {
 		c.complain("delivery resumed %s after the quorum", c.Resumed.Round(time.Second))
 	}
-	if f.headless {
-		d.allowed += d.ledger.answered(b.began)
-	}
 	if err := poll(ctx, stuckAfter-c.Resumed, func() error { return d.settled(ctx, quorum) }); err != nil {
 		c.complain("stuck for a minute: %v", err)
+	}
+	if f.drains {
+		if err := poll(ctx, stuckAfter-time.Since(d.breaking.turned), func() error { return d.lanesDrained(ctx, d.breaking.turned) }); err != nil {
+			c.complain("a minute after endpoints began to work: %v", err)
+		}
 	}
 	c.Settled = time.Since(quorum)
 	if err := d.account(ctx, c, quorum); err != nil {
 		return c, err
 	}
-	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.allowed-b.allowed
-	if most := c.Allowed + d.left; c.Again > most {
-		c.complain("%d duplicates, %d could be explained by this fault and the one before", c.Again, most)
+	now := time.Now()
+	all, lasted := d.ledger.all(), stretch{b.began, now}
+	c.Rate, c.Gap = rate(all, lasted), worstGap(all, lasted)
+	if c.Gap > resumeWithin {
+		c.complain("nothing was delivered for %s, although NATS acknowledged events", c.Gap.Round(100*time.Millisecond))
 	}
-	d.left = left(d.left, c.Again, c.Allowed)
+	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.mayRepeat(b.began, now)
+	if c.Again > c.Allowed {
+		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
+	}
+	d.standing, d.looked = c.standing, c.looked
 	return c, ctx.Err()
-}
-
-// left is how many duplicates a fault may still make when the next one comes, because
-// a message comes again up to AckWait later: of what it was allowed, what is not used
-// up. What was there first is used up first, and what is left of it lapses.
-func left(before, again, allowed int) int {
-	return max(allowed-max(again-before, 0), 0)
 }
 
 func unless(ok bool, text string) error {
@@ -116,15 +121,23 @@ func (d *deployment) isTaken(e event) bool {
 // ago: it may be on its way, and NATS may be busy.
 const foundWithin = 20 * time.Second
 
+// account finds a place for every event acknowledged until a moment, and what has
+// stood in a lane for too long.
 func (d *deployment) account(ctx context.Context, c *check, until time.Time) error {
 	var w whereabouts
 	err := poll(ctx, stuckAfter, func() (err error) {
+		c.looked = time.Now()
 		w, err = d.whereabouts(ctx)
 		return err
 	})
 	for deadline := time.Now().Add(foundWithin); err == nil; {
-		c.Verdict = judge(d.ledger.known(until), w, d.taken)
+		known := d.ledger.known(until)
+		c.Verdict = judge(known, w, d.taken)
 		if len(c.Verdict.Lost) == 0 {
+			c.standing = standing(d.ledger.all(), w)
+			if late := overdue(known, w, d.receiver.works, d.breaking.turned, time.Now()); len(late) > 0 {
+				c.complain("%d events wait in lanes of endpoints that have worked for more than a minute: %v", len(late), d.describe(late))
+			}
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -132,6 +145,7 @@ func (d *deployment) account(ctx context.Context, c *check, until time.Time) err
 			return nil
 		}
 		if err = process.Sleep(ctx, time.Second); err == nil {
+			c.looked = time.Now()
 			w, err = d.whereabouts(ctx)
 		}
 	}

@@ -37,8 +37,9 @@ type deployment struct {
 	js        jetstream.JetStream
 	publisher *publisher
 	taken     []span // what faults have destroyed by design, of the event stream
-	allowed   int    // duplicates, by all faults so far
-	left      int    // of them, those of the last fault that it has not made
+	breaking  breaking
+	standing  int       // events in lanes at the last check although they had been delivered
+	looked    time.Time // when that was
 }
 
 // span is what a fault has destroyed: the sequences from first to last, of all
@@ -253,7 +254,3 @@ func (d *deployment) close() {
 	}
 	d.small.close()
 }
-
-// fault notes that something is about to be broken, and how many duplicates that
-// may make.
-func (d *deployment) fault() { d.allowed += d.ledger.exposed() }

@@ -54,10 +54,13 @@ func (s *suite) fillStore(ctx context.Context) error {
 	}
 	s.fault()
 	full := s.fill(ctx)
+	began := time.Now()
 	if full == nil {
 		full = process.Sleep(ctx, 5*time.Second)
 	}
-	return errors.Join(full, s.insist(ctx, func(ctx context.Context) error { return s.js.DeleteStream(ctx, ballast) }))
+	err = errors.Join(full, s.insist(ctx, func(ctx context.Context) error { return s.js.DeleteStream(ctx, ballast) }))
+	s.breaking.laneless = append(s.breaking.laneless, stretch{began, time.Now()})
+	return err
 }
 
 // fill publishes until the store takes nothing more.
@@ -92,7 +95,7 @@ func (s *suite) deleteConsumer(ctx context.Context) error {
 	s.fault()
 	for _, e := range s.ledger.known(time.Now()) {
 		if e.seq > floor {
-			s.allowed++
+			s.breaking.exposed++
 		}
 	}
 	return s.insist(ctx, func(ctx context.Context) error { return s.js.DeleteConsumer(ctx, names.Stream(), names.Consumer()) })

@@ -56,7 +56,18 @@ const fullFor = 5 * time.Second
 // fillNodesDisk fills the disk under a node, whose server then switches JetStream off;
 // an operator makes room and starts it again.
 func (s *suite) fillNodesDisk(ctx context.Context) error {
-	if err := s.full(ctx); err != nil {
+	leader, err := s.leader(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = s.full(ctx)
+	unkept := stretch{began, time.Now()}
+	s.breaking.laneless = append(s.breaking.laneless, unkept)
+	if leader == onSmallDisk {
+		s.breaking.ackless = append(s.breaking.ackless, unkept)
+	}
+	if err != nil {
 		return err
 	}
 	return s.rollNode(ctx, onSmallDisk, syscall.SIGTERM)
@@ -66,10 +77,13 @@ func (s *suite) fillNodesDisk(ctx context.Context) error {
 // nothing is delivered, until an operator has made room and started it again: it
 // must end in time although its server answers no write any more.
 func (s *suite) fillDisk(ctx context.Context) error {
+	began := time.Now()
 	if err := s.full(ctx); err != nil {
 		return err
 	}
-	return s.rollReplicas(ctx)
+	err := s.roll(ctx, endedOK, endedFailure, endedUnreachable)
+	s.breaking.ackless = append(s.breaking.ackless, stretch{began, time.Now()})
+	return err
 }
 
 // full fills the small disk for a while.

@@ -33,19 +33,33 @@
 //	taken        the fault itself destroyed it: see below
 //
 // Anything else is lost, and there may be none. In the end every endpoint works, and
-// all must be delivered.
+// all must be delivered within a minute.
 //
 // A fault may make as many duplicates as it exposed events: requests that had no
 // answer in that moment, and 2xx given in the 300 ms before, whose acknowledgement
-// may still have been on its way. Where a node is broken, or its
-// disk is full, it is besides every 2xx given until somebody leads the live consumer
-// again: their acknowledgements are kept by nobody. A fault that takes the server's own memory, which
-// no honest fault does, may repeat more: all above the mark when the consumer is
-// deleted. What a fault has not used up, the next one may, because a message comes
-// again up to AckWait later; after that it lapses. A stop that was asked for makes none.
+// may still have been on its way; a second before, where a node is broken. There it
+// is besides every 2xx given while nobody led the live consumer, because their
+// acknowledgements were kept by nobody; who leads is asked ten times a second. Of
+// what waited in lanes it is also what was answered while nobody led those, or they
+// could not be written. A full disk keeps nothing until its server is started again. A
+// fault that takes the server's own memory, which no honest fault does, may repeat more:
+// all above the mark when the consumer is deleted. What a fault has not used up lapses,
+// because all else is settled when a check ends: later ones may make besides what then
+// stood in lanes although it had been delivered, which is counted.
 //
-// New events are delivered 15 s after NATS acknowledges events again, and within a
-// minute everything before is delivered or has its place.
+// A stop that was asked for makes none, and the process ends with exit code 0; where
+// its disk was full it may say with another one that something could not be finished.
+//
+// New events are delivered 15 s after NATS acknowledges events again. From the
+// fault on there is never a longer time in which NATS acknowledges events and nothing
+// is delivered to healthy endpoints: the fault may last, but a majority of nodes and one
+// replica that reaches it are always left, or NATS acknowledges nothing. A second
+// without an acknowledgement ends such a time. Within a minute everything before is
+// delivered or has its place, and no lane holds for longer what its endpoint would take;
+// once, when half of the flapping endpoints begin to work, their lanes are waited for.
+//
+// While NATS is there, 300 events a second and more are acknowledged, what the publisher
+// had to skip counted as missing.
 //
 // A purge destroys what was not settled. Those events are not counted as lost, if
 // nobody has them; the service must say that they are gone.
@@ -57,8 +71,12 @@
 //	publisher  receiver  replica  cluster  link  disk   the parts
 //	deployment   all of them together
 //	whereabouts  where on the bus an event stands
-//	judge        what became of each: pure
+//	judge  gap  bounds  lanes  ended   what became of each event, how long nothing was
+//	             delivered, how many may come twice, what a lane holds for too long,
+//	             and how a process may end: pure
+//	leaders      when nobody led
 //	check        what is asked after a fault
-//	faults  pauses  destroy  rolling   the faults
+//	breaking     what is known of a fault while it lasts
+//	faults  pauses  reach  destroy  rolling   the faults
 //	suite  table   one run, and how it is written down
 package main

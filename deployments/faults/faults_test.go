@@ -72,29 +72,12 @@ func TestALedgerKnowsDuplicatesAndWhatAFaultExposes(t *testing.T) {
 	if got := l.totals(); got != (totals{Published: 1, Acked: 1, Delivered: 1, Again: 1}) {
 		t.Errorf("counted %+v", got)
 	}
-	if n := l.exposed(); n != 3 {
+	if n := l.exposed(time.Minute); n != 3 {
 		t.Errorf("%d exposed, want the one without an answer and two answered just now", n)
 	}
 	end()
 	if l.accept("x-1") == nil || l.accept("y-0") == nil {
 		t.Error("events that nobody published are accepted")
-	}
-}
-
-func TestWhatAFaultMayRepeatLapsesWithTheNextButOne(t *testing.T) {
-	for name, c := range map[string]struct{ before, again, allowed, want int }{
-		"nothing came again":                        {0, 0, 10, 10},
-		"some did":                                  {0, 4, 10, 6},
-		"what came was the fault before's":          {5, 4, 10, 10},
-		"some was this one's":                       {5, 7, 10, 8},
-		"what the fault before had left has lapsed": {100, 0, 3, 3},
-		"more came than may":                        {0, 20, 10, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := left(c.before, c.again, c.allowed); got != c.want {
-				t.Errorf("got %d left, want %d", got, c.want)
-			}
-		})
 	}
 }
 
@@ -133,7 +116,13 @@ func TestALinkThatIsCutCarriesNothingAndIsMended(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
+	if l.carries() {
+		t.Error("a link that nobody uses carries")
+	}
 	before := echo(t, l, true)
+	if !l.carries() {
+		t.Error("a link that joins two ends does not carry")
+	}
 	l.sever()
 	_ = before.SetDeadline(time.Now().Add(100 * time.Millisecond))
 	if _, err := before.Write([]byte("lost")); err != nil {

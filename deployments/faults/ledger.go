@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,20 +16,31 @@ type ledger struct {
 
 	mu      sync.Mutex // guards what follows
 	events  []event
-	answers []time.Time // when each 2xx was given
-	again   int         // 2xx for an event that had had one
-	refused int         // publications nobody acknowledged
-	running int         // requests that have no answer yet
+	answers []answer
+	again   int // 2xx for an event that had had one
+	refused int // publications nobody acknowledged
+	running int // requests that have no answer yet
 }
 
 // event is one that was published.
 type event struct {
 	survey   int
+	made     time.Time // when it was published for the first time
 	seq      uint64    // in the event stream; 0: not acknowledged
 	acked    time.Time // when
 	accepted int       // 2xx it was given
 	first    time.Time // when it got the first
 }
+
+// answer is one 2xx.
+type answer struct {
+	at   time.Time
+	late bool // by an endpoint that flaps, so long after the event was acknowledged that it may have come of a lane
+}
+
+// soon is how long an event takes from its acknowledgement to its 2xx at most, when
+// nothing holds it up.
+const soon = 500 * time.Millisecond
 
 func (l *ledger) id(i int) string { return l.name + "-" + strconv.Itoa(i) }
 
@@ -44,7 +56,7 @@ func (l *ledger) index(id string) (int, bool) {
 func (l *ledger) next(survey int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.events = append(l.events, event{survey: survey})
+	l.events = append(l.events, event{survey: survey, made: time.Now()})
 	return len(l.events) - 1
 }
 
@@ -82,42 +94,13 @@ func (l *ledger) accept(id string) error {
 	}
 	e, now := &l.events[i], time.Now()
 	e.accepted++
-	l.answers = append(l.answers, now)
+	l.answers = append(l.answers, answer{now, kindOf(e.survey) == flapping && e.seq != 0 && now.Sub(e.acked) > soon})
 	if e.accepted > 1 {
 		l.again++
 		return nil
 	}
 	e.first = now
 	return nil
-}
-
-// behind is how far behind a 2xx its acknowledgement may be, everything on the
-// way included: a killed process takes those of so long with it.
-const behind = 300 * time.Millisecond
-
-// exposed is how many events a fault at this moment may have delivered twice: the
-// requests without an answer, and those answered a moment ago, whose
-// acknowledgement may still be on its way.
-func (l *ledger) exposed() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.running + l.answeredSince(time.Now().Add(-behind))
-}
-
-// answeredSince counts the 2xx given since a moment; mu is held.
-func (l *ledger) answeredSince(t time.Time) int {
-	n := 0
-	for i := len(l.answers) - 1; i >= 0 && l.answers[i].After(t); i-- {
-		n++
-	}
-	return n
-}
-
-// answered counts the 2xx given since a moment.
-func (l *ledger) answered(since time.Time) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.answeredSince(since)
 }
 
 // totals are what was counted so far.
@@ -151,6 +134,13 @@ func (l *ledger) known(until time.Time) map[int]event {
 		}
 	}
 	return m
+}
+
+// all is a copy of every event.
+func (l *ledger) all() []event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.events)
 }
 
 // lastAck is when an event was acknowledged last, of those published lately.

@@ -100,6 +100,13 @@ func (l *link) pass() bool {
 	return false
 }
 
+// carries says whether it joins two ends.
+func (l *link) carries() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ends) > 1
+}
+
 func (l *link) keep(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,11 +14,11 @@ import (
 // command is the whole command line.
 type command struct {
 	Seed     int64         `help:"Of everything that is left to chance; 0 means another one each time. It is printed."`
-	Rate     int           `default:"300" help:"Events published each second."`
+	Rate     int           `default:"330" help:"Events published each second; with 300 and more, 300 a second must be acknowledged while NATS is there."`
 	Kills    int           `default:"50" help:"Replicas killed in the storms."`
 	Rounds   int           `default:"1" help:"How often every fault comes."`
 	Only     []string      `help:"Only the faults whose names hold one of these."`
-	Limit    time.Duration `default:"14m" help:"When it stops, whatever has happened."`
+	Limit    time.Duration `default:"12m" help:"When it stops, whatever has happened."`
 	Keep     bool          `help:"Keep the folders, to read the logs."`
 	Markdown string        `type:"path" placeholder:"FILE" help:"Also write the table there."`
 }

@@ -16,6 +16,7 @@ const (
 	leastPause = 12 * time.Second
 	mostPause  = 40 * time.Second
 	cutFor     = 15 * time.Second
+	leaseGood  = 10 * time.Second // how long a replica that cannot renew its leases may begin things
 )
 
 // pauseReplica stops a replica as a stalled machine does: when it goes on, what it
@@ -42,6 +43,9 @@ func pauseLeader(least, most time.Duration) func(*suite, context.Context) error 
 		if err != nil {
 			return err
 		}
+		if err := s.reachOthers(ctx, i); err != nil {
+			return err
+		}
 		n := s.cluster.nodes[i]
 		return s.during(ctx, s.between(least, most), func() { n.process.Signal(syscall.SIGSTOP) }, func() { n.process.Signal(syscall.SIGCONT) })
 	}
@@ -52,11 +56,18 @@ func (s *suite) cutReplica(ctx context.Context) error {
 	return s.during(ctx, cutFor, func() { r.cutOff(true) }, func() { r.cutOff(false) })
 }
 
+// cutLeader cuts a node off. Should it lead the lanes as well, replicas on its side go
+// on delivering from them while their leases are good.
 func (s *suite) cutLeader(ctx context.Context) error {
 	i, err := s.leader(ctx)
 	if err != nil {
 		return err
 	}
+	if err := s.reachOthers(ctx, i); err != nil {
+		return err
+	}
+	began := time.Now()
+	s.breaking.laneless = append(s.breaking.laneless, stretch{began, began.Add(leaseGood)})
 	return s.during(ctx, cutFor, func() { s.cluster.isolate(i, true) }, func() { s.cluster.isolate(i, false) })
 }
 

@@ -87,6 +87,9 @@ func atoi(s string) int {
 	return n
 }
 
+// works says whether a flapping endpoint works now.
+func (r *receiver) works(survey int) bool { return int64(survey)%2 != r.turn.Load()%2 }
+
 // answer is what a survey's endpoint says now. It takes some milliseconds.
 func (r *receiver) answer(req *http.Request, survey int) int {
 	time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
@@ -95,7 +98,7 @@ func (r *receiver) answer(req *http.Request, survey int) int {
 	}
 	switch kindOf(survey) {
 	case flapping:
-		if int64(survey)%2 == r.turn.Load()%2 {
+		if !r.works(survey) {
 			return http.StatusInternalServerError
 		}
 	case hanging:

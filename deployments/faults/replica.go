@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,9 @@ func (r *replica) close() {
 		l.close()
 	}
 }
+
+// on is the node that it is connected to; -1: to none.
+func (r *replica) on() int { return slices.IndexFunc(r.links, (*link).carries) }
 
 // cutOff takes NATS away from it, or gives it back.
 func (r *replica) cutOff(off bool) {

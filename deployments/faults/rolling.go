@@ -51,10 +51,32 @@ func (s *suite) rollNode(ctx context.Context, i int, how syscall.Signal) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	s.ended(n.name, n.process, endedOK)
 	if err := s.cluster.start(i); err != nil {
 		return err
 	}
 	return poll(ctx, leaveWithin, func() error { return s.current(ctx) })
+}
+
+// rollReplicas ends one replica after the other as an orchestrator does, and
+// starts another one before it goes on.
+func (s *suite) rollReplicas(ctx context.Context) error { return s.roll(ctx, endedOK) }
+
+// roll does it with replicas that may end with some exit codes.
+func (s *suite) roll(ctx context.Context, codes ...int) error {
+	for _, r := range s.replicas {
+		if err := r.process.Stop(); err != nil {
+			return err
+		}
+		s.ended(r.name, r.process, codes...)
+		if err := r.start(ctx); err != nil {
+			return err
+		}
+		if err := r.ready(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // current says whether every node has what the others have, so that the next one

@@ -24,6 +24,7 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	defer cancel()
 	s := openForTest(ctx, t)
 	waited := s.waitInLanes(ctx, t)
+	s.breaking.turned = time.Now()
 	s.receiver.turn.Add(1) // half of what failed works, and drains while the replicas roll
 	if err := s.rollReplicas(ctx); err != nil {
 		t.Fatal(err)
@@ -37,7 +38,7 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	if err := s.account(ctx, c, now); err != nil {
 		t.Fatal(err)
 	}
-	for _, wrong := range c.Wrong {
+	for _, wrong := range append(c.Wrong, s.breaking.wrong...) {
 		t.Error(wrong)
 	}
 	if n := s.ledger.totals().Again; n > 0 {

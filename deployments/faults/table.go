@@ -20,14 +20,14 @@ type row struct {
 // markdown writes the table down.
 func markdown(rows []row, seed int64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Seed %d.\n\n| on | fault | times | events | lost | taken by design | duplicates (bound) | quorum s | resumed s | settled s | wait, owed, dead |\n|---|---|---|---|---|---|---|---|---|---|---|\n", seed)
+	fmt.Fprintf(&b, "Seed %d.\n\n| on | fault | times | events (a second) | lost | taken by design | duplicates (bound) | worst gap s | quorum s | resumed s | settled s | wait, owed, dead |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n", seed)
 	for _, r := range rows {
 		if r.NotRun != nil {
-			fmt.Fprintf(&b, "| %s | %s | NOT RUN: %v | | | | | | | | |\n", r.Where, r.Fault, r.NotRun)
+			fmt.Fprintf(&b, "| %s | %s | NOT RUN: %v | | | | | | | | | |\n", r.Where, r.Fault, r.NotRun)
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d (%d) | %.1f | %.1f | %.1f | %d, %d, %d |\n", r.Where, r.Fault, r.Times, r.Published,
-			len(r.Verdict.Lost), r.Verdict.Taken, r.Again, r.Allowed, r.Quorum.Seconds(), r.Resumed.Seconds(), r.Settled.Seconds(),
+		fmt.Fprintf(&b, "| %s | %s | %d | %d (%.0f) | %d | %d | %d (%d) | %.1f | %.1f | %.1f | %.1f | %d, %d, %d |\n", r.Where, r.Fault, r.Times, r.Published, r.Rate,
+			len(r.Verdict.Lost), r.Verdict.Taken, r.Again, r.Allowed, r.Gap.Seconds(), r.Quorum.Seconds(), r.Resumed.Seconds(), r.Settled.Seconds(),
 			r.Verdict.Waiting, r.Verdict.Owed, r.Verdict.Dead)
 	}
 	return b.String()

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestWhatStandsInALaneAndWasDeliveredMayComeAgain(t *testing.T) {
+	all := []event{{accepted: 1}, {}, {accepted: 2}, {accepted: 1}, {accepted: 1}}
+	w := whereabouts{lane: map[int]bool{0: true, 1: true, 2: true, 4: false}}
+	if n := standing(all, w); n != 2 {
+		t.Errorf("%d stand there, want the first and the third", n)
+	}
+}
+
+func TestOnlyAnswersOfItsTimeAreExplained(t *testing.T) {
+	now := time.Now()
+	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
+	l := &ledger{answers: []answer{{at(1), false}, {at(2), true}, {at(3), false}, {at(5), true}, {at(9), false}}}
+	for name, c := range map[string]struct {
+		in        []stretch
+		all, late int
+	}{
+		"none":                         {nil, 0, 0},
+		"before all":                   {[]stretch{{at(-5), at(0)}}, 0, 0},
+		"in the middle":                {[]stretch{{at(2), at(4)}}, 2, 1},
+		"twice, and none counts twice": {[]stretch{{at(4), at(6)}, {at(0), at(2)}, {at(1), at(2)}}, 3, 2},
+		"until the end":                {[]stretch{{at(4), at(10)}}, 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if all, late := l.answered(c.in); all != c.all || late != c.late {
+				t.Errorf("got %d, %d of them late, want %d and %d", all, late, c.all, c.late)
+			}
+		})
+	}
+}
+
+func TestAnAnswerIsLateWhenTheEventMayHaveWaitedInALane(t *testing.T) {
+	l := &ledger{name: "x"}
+	for _, c := range []struct {
+		survey int
+		since  time.Duration
+		want   bool
+	}{{firstFlap, 0, false}, {firstFlap, 2 * soon, true}, {0, 2 * soon, false}} {
+		i := l.next(c.survey)
+		l.acked(i, 1)
+		l.events[i].acked = time.Now().Add(-c.since)
+		if err := l.accept(l.id(i)); err != nil {
+			t.Fatal(err)
+		}
+		if l.answers[i].late != c.want {
+			t.Errorf("survey %d, %s after its acknowledgement: late is %v", c.survey, c.since, !c.want)
+		}
+	}
+}
