@@ -43,7 +43,7 @@ func TestNoSettingOpensOurOwnListeners(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "localhost", "127.0.0.1."} {
-			a := sendTo(t, v, "http://"+host+":"+port+"/varz")
+			a := sendTo(t, v.client, v, "http://"+host+":"+port+"/varz")
 			nobody := host == "localhost" && a.Reason == delivery.ReasonRefused // it may mean ::1 as well, where nobody listens
 			if a.Reason != delivery.ReasonBlocked && !nobody {
 				t.Errorf("%s at %s:%s: %s %s %q", name, host, port, a.Verdict, a.Reason, a.Detail)
@@ -55,9 +55,13 @@ func TestNoSettingOpensOurOwnListeners(t *testing.T) {
 		t.Errorf("NATS saw %d connections and its monitoring %v, want the %d and %v of before", after.TotalConnections, after.HTTPReqStats, before.TotalConnections, before.HTTPReqStats)
 	}
 	// Nothing else stood in their way: a client that does not know them as its own reaches each.
-	v.client.SetOwn(nil)
+	stranger, err := delivery.NewClient(delivery.Options{Rules: v.settings.Delivery.Rules()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stranger.Close)
 	for _, own := range []string{strings.TrimPrefix(bus.ClientURL(), "nats://"), bus.MonitorAddr().String(), admin} {
-		if a := sendTo(t, v, "http://"+own+"/varz"); a.Reason == delivery.ReasonBlocked || a.Reason == delivery.ReasonRefused {
+		if a := sendTo(t, stranger, v, "http://"+own+"/varz"); a.Reason == delivery.ReasonBlocked || a.Reason == delivery.ReasonRefused {
 			t.Errorf("%s: %s %s, want it reached where nobody says that it is ours", own, a.Verdict, a.Reason)
 		}
 	}
@@ -66,14 +70,14 @@ func TestNoSettingOpensOurOwnListeners(t *testing.T) {
 	}
 }
 
-// sendTo makes one attempt with a service's own client.
-func sendTo(t *testing.T, v *service, url string) delivery.Attempt {
+// sendTo makes one attempt by a service's rules.
+func sendTo(t *testing.T, c *delivery.Client, v *service, url string) delivery.Attempt {
 	t.Helper()
 	target, err := delivery.NewTarget(delivery.TargetSpec{Survey: "s1", URL: url}, v.settings.Delivery.Rules())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v.client.Send(t.Context(), target, events.Event{ID: "r1", Kind: events.KindCompleted, Survey: "s1", Body: []byte("{}")}, delivery.Meta{})
+	return c.Send(t.Context(), target, events.Event{ID: "r1", Kind: events.KindCompleted, Survey: "s1", Body: []byte("{}")}, delivery.Meta{})
 }
 
 // Servers of the NATS cluster that nobody named are learnt from it, and kept from
