@@ -50,7 +50,7 @@ func (c *auditCommand) Run(w *world) error {
 	r, err := audit.Run(w.ctx, s.js, s.names, audit.Options{From: from, To: to, Progress: bars.step})
 	bars.end()
 	if errors.Is(err, audit.ErrEmpty) && c.Since.IsZero() && c.Until.IsZero() {
-		return withHint("what has left it can be audited all the same: webhooks audit --since 1", "nothing stands in the event stream %s", s.names.Stream())
+		return withHint("what has left it can be audited all the same: webhooks audit --since 1; of what is older than the delivery log nothing is known", "nothing stands in the event stream %s", s.names.Stream())
 	}
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func (c exitCode) String() string {
 	case exitAlarm:
 		return "an alarm stands: nothing is delivered until a person decides"
 	case exitUnproven:
-		return "an audit found events that nothing accounts for"
+		return "an audit found events that nothing accounts for, or was asked for older ones than the delivery log knows of"
 	case exitInterrupted:
 		return "interrupted before it was done"
 	default:

@@ -28,7 +28,7 @@ const (
 	// stale is how long before a request arrives a secret may have left the overlap that
 	// has signed it: an event has its endpoint's secrets as it is taken in hand, waits there
 	// for its turn up to a second, and replicas hear of a rotation a moment later.
-	stale = time.Second + slowed*250*time.Millisecond
+	stale = time.Second + slowed*750*time.Millisecond
 	// rotationPace makes nearly all secrets older than that in the end: else any of them
 	// would do at any time.
 	rotationPace = 7 * stale / rotations

@@ -78,7 +78,7 @@ type host struct {
 	users    int          // tickets holding it; guarded by its shard
 	used     time.Time    // when one was asked for last; guarded by its shard
 	flying   atomic.Int32 // attempts under way
-	answered atomic.Int64 // when one was answered last, Unix ns; 0: none was
+	heard    atomic.Int64 // when one was answered last, or began while no other was under way; Unix ns
 	old      atomic.Int32 // attempts older than oldAfter
 	suspect  atomic.Bool  // so many were old at once, and none has been answered in time since
 	probing  atomic.Bool  // a probe is under way while the host is suspect
@@ -196,7 +196,7 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 // surveys on a host that hangs would have taken every slot, each for five. A suspect
 // host has its probe.
 func (g *Gate) silent(h *host, now time.Time) bool {
-	return int64(h.flying.Load()) >= max(g.slots/hostShare, 2*hostOld) && !h.suspect.Load() && now.UnixNano()-h.answered.Load() > int64(hostSilent)
+	return int64(h.flying.Load()) >= max(g.slots/hostShare, 2*hostOld) && !h.suspect.Load() && now.UnixNano()-h.heard.Load() >= int64(hostSilent)
 }
 
 // room is how many events may wait for an endpoint's budget. To park one and to try it
@@ -258,7 +258,9 @@ func (g *Gate) Ask(survey events.Survey, hostName string, limit Limit) Refusal {
 
 func (g *Gate) admit(s *shard, e *endpoint, h *host, now time.Time, probe bool) *Ticket {
 	e.bucket.spend()
-	h.flying.Add(1)
+	if h.flying.Add(1) == 1 {
+		h.heard.Store(now.UnixNano()) // its silence begins here
+	}
 	t := &Ticket{gate: g, shard: s, endpoint: e, host: h, since: now, probe: probe}
 	e.flying.push(t)
 	return t

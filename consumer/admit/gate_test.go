@@ -170,6 +170,9 @@ func TestAHostThatDoesNotAnswerGetsNoMoreThanItsShare(t *testing.T) {
 		for i := range 250 {
 			flying = append(flying, fill(t, g, fmt.Sprint("s", i), "shared", 1)...)
 		}
+		time.Sleep(hostSilent - 1)
+		fill(t, g, "in time", "shared", 1)
+		time.Sleep(1)
 		wantRefused(t, g, "another", "shared", Limit{}, Suspect)
 		if got := g.Ask("another", "shared", Limit{}); got != Suspect {
 			t.Errorf("asked beforehand: %q", got)
@@ -179,7 +182,7 @@ func TestAHostThatDoesNotAnswerGetsNoMoreThanItsShare(t *testing.T) {
 		for i := range 10 {
 			fill(t, g, fmt.Sprint("more", i), "shared", 1)
 		}
-		time.Sleep(hostSilent + 1)
+		time.Sleep(hostSilent)
 		wantRefused(t, g, "last", "shared", Limit{}, Suspect)
 		for _, ticket := range flying[1:20] {
 			ticket.Leave(TimeOut) // none

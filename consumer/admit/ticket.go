@@ -57,7 +57,7 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 		t.host.suspect.Store(false) // it answers in time
 	}
 	if o == Won || o == Lost || o == Asked {
-		t.host.answered.Store(now.UnixNano())
+		t.host.heard.Store(now.UnixNano())
 	}
 	t.host.flying.Add(-1)
 	if t.probe {

@@ -105,8 +105,8 @@ func TestTheChartRunsOnTheAccountsThatAreShipped(t *testing.T) {
 	t.Parallel()
 	server, monitor := guarded(t)
 	secrets := map[string]map[string]string{
-		"nats-dispatcher": {"user": "dispatcher", "password": "password-of-DISPATCHER", "inbox-prefix": "_INBOX_dispatcher"},
-		"nats-operator":   {"user": "operator", "password": "password-of-OPERATOR", "inbox-prefix": "_INBOX_operator"},
+		"nats-dispatcher": {"user": "dispatcher", "password": passwordOf("dispatcher"), "inbox-prefix": "_INBOX_dispatcher"},
+		"nats-operator":   {"user": "operator", "password": passwordOf("operator"), "inbox-prefix": "_INBOX_operator"},
 		"webhooks-admin":  {"token": "0123456789abcdef"},
 	}
 	user := valuesOf{"url": server.url, "userSecret": "nats-dispatcher", "monitors": []any{monitor}}
@@ -159,12 +159,10 @@ func guarded(t *testing.T) (n *node, monitor string) {
 		t: t, url: "nats://" + client, log: &log{},
 		args: []string{"-c", filepath.Join(folder, "nats.conf"), "-a", "127.0.0.1", "-p", port, "-m", monitorPort},
 	}
-	for _, user := range []string{"PUBLISHER", "PLATFORM", "DISPATCHER", "OPERATOR", "OBSERVER"} {
-		n.env = append(n.env, "NATS_"+user+"_PASSWORD=password-of-"+user)
-	}
+	n.env = nodeEnv("nats", folder)
 	n.boot()
 	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		nc, err := nats.Connect(n.url, nats.UserInfo("operator", "password-of-OPERATOR"))
+		nc, err := nats.Connect(n.url, as("operator")...)
 		if err == nil {
 			nc.Close()
 			return n, "http://" + monitor
