@@ -198,6 +198,7 @@ func (w *world) happen(e event) int {
 	case "replica leaves":
 		for _, replica := range w.alive()[:min(1, len(w.alive()))] {
 			replica.leave()
+			replica.expire() // what it could not give back, for NATS was away
 		}
 	case "replica crashes":
 		for _, replica := range w.alive()[:min(1, len(w.alive()))] {

@@ -75,13 +75,13 @@ type hostShard struct {
 
 // host is what many endpoints may share.
 type host struct {
-	users    int          // tickets holding it; guarded by its shard
-	used     time.Time    // when one was asked for last; guarded by its shard
-	flying   atomic.Int32 // attempts under way
-	heard    atomic.Int64 // when one was answered last, or began while no other was under way; Unix ns
-	old      atomic.Int32 // attempts older than oldAfter
-	suspect  atomic.Bool  // so many were old at once, and none has been answered in time since
-	probing  atomic.Bool  // a probe is under way while the host is suspect
+	users   int          // tickets holding it; guarded by its shard
+	used    time.Time    // when one was asked for last; guarded by its shard
+	flying  atomic.Int32 // attempts under way
+	heard   atomic.Int64 // when one was answered last, or began while no other was under way; Unix ns
+	old     atomic.Int32 // attempts older than oldAfter
+	suspect atomic.Bool  // so many were old at once, and none has been answered in time since
+	probing atomic.Bool  // a probe is under way while the host is suspect
 }
 
 // endpoint is one survey's, as long as it has something in flight or did lately.
