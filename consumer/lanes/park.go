@@ -17,7 +17,7 @@ import (
 
 const (
 	parkTime   = 5 * time.Second       // bounds one parking. Longer, and the event better stays where it is
-	gatherTime = 20 * time.Millisecond // how long a batch is gathered: 1,500 events a second are 50 batches then, not as many single writes
+	gatherTime = 50 * time.Millisecond // how long a batch is gathered: 300 events a second are 20 batches then, not as many single writes
 	batchLeast = 10                    // fewer are stored faster one by one (measured, with every write synced)
 	batchMost  = 200                   // events; the server takes 1,000
 	batchBytes = 4 << 20               // of bodies: the server holds a batch in memory until it is whole
