@@ -172,7 +172,7 @@ func TestAHostThatDoesNotAnswerGetsNoMoreThanItsShare(t *testing.T) {
 		}
 		time.Sleep(hostSilent - 1)
 		fill(t, g, "in time", "shared", 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantRefused(t, g, "another", "shared", Limit{}, Suspect)
 		if got := g.Ask("another", "shared", Limit{}); got != Suspect {
 			t.Errorf("asked beforehand: %q", got)
