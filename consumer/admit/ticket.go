@@ -53,11 +53,11 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	}
 	e.wake()
 	t.shard.mu.Unlock()
-	if o != TimeOut && o != Neither && !t.old {
-		t.host.suspect.Store(false) // it answers in time
-	}
-	if o == Won || o == Lost || o == Asked {
+	if o != TimeOut && o != Neither { // it was answered
 		t.host.heard.Store(now.UnixNano())
+		if !t.old {
+			t.host.suspect.Store(false) // in time
+		}
 	}
 	t.host.flying.Add(-1)
 	if t.probe {

@@ -181,13 +181,14 @@ func (d *restorer) settings(p place) (api.StreamConfig, *os.File, error) {
 	of.Config.Replicas = max(d.o.Layout.Replicas, 1)
 	of.Config.Placement = nil // it names nodes of where it was
 	for _, want := range append(d.o.Layout.Own(), d.o.Layout.Events()) {
-		if want.Name == p.stream && want.MaxBytes > 0 && of.Config.MaxBytes > 0 {
+		if want.Name != p.stream {
+			continue
+		}
+		if want.MaxBytes > 0 && of.Config.MaxBytes > 0 {
 			of.Config.MaxBytes = want.MaxBytes
 		}
-	}
-	for _, own := range d.o.Layout.Own() {
-		if own.Name == p.stream {
-			of.Config.AllowDirect = own.AllowDirect // it depends on the number of copies
+		if want.Name != d.o.Layout.Names.Stream() { // the event stream may be the platform's
+			of.Config.AllowDirect = want.AllowDirect // it depends on the number of copies
 		}
 	}
 	return of.Config, meta, nil
