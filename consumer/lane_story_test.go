@@ -123,6 +123,32 @@ func (w *world) publishPoison(r *receiver, survey string) []string {
 	return []string{w.publish(survey)}
 }
 
+// The times of a try that nobody was there to make are made up for, and soon: the next
+// ones are minutes later.
+func TestTriesMissedWhileNobodyOwnedALaneAreMadeSoon(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		s1 := w.endpoint("s1")
+		first := w.start()
+		var refused []string
+		for range 20 {
+			refused = append(refused, w.publishPoison(s1, "s1")...)
+			w.publish("s1")
+			w.advance(time.Second)
+		}
+		w.advance(5 * time.Second)
+		first.crash()
+		s1.mu.Lock()
+		clear(s1.refuses)
+		s1.mu.Unlock()
+		w.advance(30 * time.Second)
+		w.wantParked(len(refused))
+		w.start()
+		w.advance(12 * time.Second)
+		w.wantAllDelivered(refused)
+		w.wantParked(0)
+	})
+}
+
 func TestAMendedEndpointIsTriedAtOnce(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").answers(500)

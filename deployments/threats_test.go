@@ -91,7 +91,7 @@ var shown = map[string][]string{
 	"a key ring that others can read":      {"config:TestARingThatOthersCanReadIsRefused"},
 	"the admin listener without its token": {"cmd/webhooks/internal/admin:TestTheTokenIsAskedForEverythingButHealth", "config:TestTheAdminListenerLeavesThisMachineOnlyWithAToken"},
 	"slow and greedy clients of it":        {"cmd/webhooks/internal/admin:TestSlowAndGreedyClientsAreLetGo", "cmd/webhooks/internal/admin:TestScrapesAtTheSameTimeAreBounded"},
-	"a command line of a stranger":         {"cmd/webhooks:FuzzArguments"},
+	"a command line of a stranger":         {"cmd/webhooks:FuzzArguments", "cmd/webhooks:TestCommandLinesOfChance"},
 
 	// Nothing grows with what strangers send.
 	"a log line, whatever was answered":        {"delivery:TestAttemptLogsTheHostAndNothingElseOfTheURL", "delivery:TestEndlessAnswersAreCutOff", "delivery:TestPrintable"},

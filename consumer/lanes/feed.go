@@ -200,8 +200,9 @@ func (o *Owner) index(msg jetstream.Msg, seq uint64) (entry, error) {
 }
 
 // spread is over how long events are tried whose times were missed while nobody
-// owned their shard.
-const spread = time.Minute
+// owned their shard: after a replica's death they have waited for its lease already.
+// More is not needed, for what is due at once is tried within the owner's slots.
+const spread = 10 * time.Second
 
 // firstTry is when an event that fails by itself is tried first by a new owner.
 // Times that have passed count as missed, and collapse into one.
