@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"crypto/x509"
+	"math"
 	"net/http"
 	"runtime"
 	"slices"
@@ -130,10 +131,15 @@ func besiege(t *testing.T, client *Client, target *Target, v hostiletest.Receive
 	}
 }
 
-// liveHeap is what a collection has left.
+// liveHeap is what a collection has left, the least of three: whatever is allocated while one marks, however soon it is
+// let go, counts as alive.
 func liveHeap() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		least = min(least, m.HeapAlloc)
+	}
+	return least
 }

@@ -21,6 +21,7 @@ type Client struct {
 	pool      *pool
 	transport *http.Transport // for HTTP/2
 	http2     spokenHTTP2
+	deadlines deadlines // of attempts over HTTP/2
 	tls       *tls.Config
 	guard     *guard      // nobody asks it where Options.DialContext replaces dialling
 	dialer    *net.Dialer // asks the guard; idle where Options.DialContext replaces it
@@ -46,14 +47,15 @@ func NewClient(o Options) (*Client, error) {
 	g := newGuard(o.Rules, o.Own)
 	d := &net.Dialer{Timeout: o.timeout(), Resolver: o.Resolver, Control: g.control}
 	c := &Client{
-		pool:    newPool(o.maxIdle(), o.maxIdlePerHost(), o.Panics),
-		tls:     newTLSConfig(o),
-		guard:   g,
-		dialer:  d,
-		dial:    d.DialContext,
-		timeout: o.timeout(),
-		agent:   agent,
-		panics:  o.Panics,
+		pool:      newPool(o.maxIdle(), o.maxIdlePerHost(), o.Panics),
+		tls:       newTLSConfig(o),
+		guard:     g,
+		dialer:    d,
+		dial:      d.DialContext,
+		timeout:   o.timeout(),
+		deadlines: deadlines{timeout: o.timeout()},
+		agent:     agent,
+		panics:    o.Panics,
 
 		requests: sync.Pool{New: func() any { return new([]byte) }},
 		readers:  sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBytes) }},
@@ -98,7 +100,6 @@ func newTLSConfig(o Options) *tls.Config {
 // cookie or sets a second timer.
 func newTransport(o Options, c *Client) *http.Transport {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true) // a host may have stopped speaking HTTP/2
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial in our place, and the guard would see nothing but the proxy

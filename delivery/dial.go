@@ -70,12 +70,26 @@ func (c *Client) dialRoute(ctx context.Context, r route) (net.Conn, error) {
 	return secure, nil
 }
 
-// dialForTransport gives net/http the connection on which an attempt has just found HTTP/2, or a new one.
+func speaksHTTP2(c net.Conn) bool {
+	secure, ok := c.(*tls.Conn)
+	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
+}
+
+// dialForTransport gives net/http the connection on which an attempt has just found HTTP/2, or a new one. Where the host
+// speaks HTTP/2 no longer, the connection is kept for whoever goes the other way.
 func (c *Client) dialForTransport(ctx context.Context, _, address string) (net.Conn, error) {
 	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
 		if found := t.found.Swap(nil); found != nil {
-			return found, nil
+			return *found, nil
 		}
 	}
-	return c.dialRoute(ctx, route{secure: true, address: address})
+	r, change := route{secure: true, address: address}, c.pool.change.Load()
+	conn, err := c.dialRoute(ctx, r)
+	if err != nil || speaksHTTP2(conn) {
+		return conn, err
+	}
+	kept := newConnection(conn, r)
+	kept.change = change
+	c.pool.put(kept)
+	return nil, errSpeaksHTTP1
 }

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net/http/httptrace"
 	"time"
@@ -14,8 +13,11 @@ import (
 // its way while the receiver waits for its answer to be read.
 const inlineBytes = 32 << 10
 
-// errSpeaksHTTP2 says that the connection was handed on.
-var errSpeaksHTTP2 = errors.New("the host speaks HTTP/2")
+// A connection was handed on to the other way.
+var (
+	errSpeaksHTTP2 = errors.New("the host speaks HTTP/2")
+	errSpeaksHTTP1 = errors.New("the host speaks HTTP/1.1")
+)
 
 // postHTTP1 makes the attempt over a kept connection or a new one. A kept one may turn out to be closed as the request is
 // written. If nothing was, another is taken: the receiver cannot have seen anything. Once a byte is written the attempt
@@ -46,9 +48,9 @@ func (c *call) connect(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if secure, ok := dialled.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
+	if speaksHTTP2(dialled) {
 		c.client.http2.learn(c.target.route)
-		c.trace.found.Store(secure)
+		c.trace.found.Store(&dialled)
 		return nil, errSpeaksHTTP2
 	}
 	conn := newConnection(dialled, c.target.route)
@@ -145,20 +147,19 @@ func (s *sending) failed(err error) error {
 
 // postHTTP2 makes the attempt through net/http, which goes on with the connection that was found to speak it, if one was.
 func (c *call) postHTTP2(ctx context.Context) error {
-	ctx, cancel := context.WithDeadlineCause(ctx, c.deadline, errTimeout)
-	defer cancel()
+	ctx = c.client.deadlines.from(ctx, c.attempt.Started)
 	defer c.trace.abandon()
 	answer, err := c.client.transport.RoundTrip(c.request(&traced{httptrace.WithClientTrace(ctx, c.trace.arm()), &c.trace}))
 	if unused := c.trace.found.Swap(nil); unused != nil {
-		_ = unused.Close() // another connection to the host was there
+		_ = (*unused).Close() // another connection to the host was there
+	}
+	if errors.Is(err, errSpeaksHTTP1) {
+		c.client.http2.forget(c.target.route)
 	}
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
-	if answer.ProtoMajor < 2 {
-		c.client.http2.forget(c.target.route)
-	}
 	c.answered(answer)
 	return nil
 }

@@ -21,8 +21,6 @@ const (
 	HeaderStandardSignature = "webhook-signature" // one v1,<base64> for each live secret, separated by blanks
 	HeaderTraceparent       = "traceparent"
 	HeaderTracestate        = "tracestate"
-	headerContentType       = "Content-Type"
-	headerUserAgent         = "User-Agent"
 )
 
 const contentType = "application/json"
@@ -30,8 +28,34 @@ const contentType = "application/json"
 // maxHeaders is how many values can differ from one attempt to the next.
 const maxHeaders = 11
 
+// name is a header's, as each protocol spells it. HTTP/2 knows lower case alone (RFC 9113, 8.2.1), and net/http would lower
+// every name twice for each request.
+type name struct{ http1, http2 string }
+
+func named(http1 string) *name { return &name{http1, strings.ToLower(http1)} }
+
+var (
+	nameHost              = named("Host")
+	nameContentType       = named("Content-Type")
+	nameUserAgent         = named("User-Agent")
+	nameSignature         = named(HeaderSignature)
+	nameEvent             = named(HeaderEvent)
+	nameDelivery          = named(HeaderDelivery)
+	nameAttempt           = named(HeaderAttempt)
+	nameReplay            = named(HeaderReplay)
+	nameTest              = named(HeaderTest)
+	nameStandardID        = named(HeaderStandardID)
+	nameStandardTimestamp = named(HeaderStandardTimestamp)
+	nameStandardSignature = named(HeaderStandardSignature)
+	nameTraceparent       = named(HeaderTraceparent)
+	nameTracestate        = named(HeaderTracestate)
+)
+
 // field is one header field.
-type field struct{ name, value string }
+type field struct {
+	name  *name
+	value string
+}
 
 // headers are the fields that differ from one attempt to the next. What every attempt of a target has in common is
 // ready-made: see [Target] and [Client].
@@ -40,8 +64,8 @@ type headers struct {
 	used   int
 }
 
-func (h *headers) set(name, value string) {
-	h.fields[h.used] = field{name, value}
+func (h *headers) set(n *name, value string) {
+	h.fields[h.used] = field{n, value}
 	h.used++
 }
 
@@ -68,19 +92,19 @@ func (s signatures) hidden(to []string) []string {
 // build fills in everything the receiver is promised. Without any signer the request goes out unsigned; the caller has
 // seen to it that an endpoint with secrets has a live one.
 func (h *headers) build(t *Target, e *events.Event, m Meta, now time.Time) signatures {
-	h.set(HeaderEvent, e.Kind)
-	h.set(HeaderDelivery, e.ID)
-	h.set(HeaderAttempt, strconv.Itoa(max(m.Number, 1)))
+	h.set(nameEvent, e.Kind)
+	h.set(nameDelivery, e.ID)
+	h.set(nameAttempt, strconv.Itoa(max(m.Number, 1)))
 	if m.Replay != "" {
-		h.set(HeaderReplay, m.Replay)
+		h.set(nameReplay, m.Replay)
 	}
 	if m.Test {
-		h.set(HeaderTest, "true")
+		h.set(nameTest, "true")
 	}
 	if e.Traceparent != "" {
-		h.set(HeaderTraceparent, e.Traceparent)
+		h.set(nameTraceparent, e.Traceparent)
 		if e.Tracestate != "" {
-			h.set(HeaderTracestate, e.Tracestate)
+			h.set(nameTracestate, e.Tracestate)
 		}
 	}
 	return h.sign(t, e, now)
@@ -106,9 +130,9 @@ func (h *headers) sign(t *Target, e *events.Event, now time.Time) (s signatures)
 		return s
 	}
 	s.standard = string(line)
-	h.set(HeaderSignature, s.popsee)
-	h.set(HeaderStandardID, e.ID)
-	h.set(HeaderStandardTimestamp, strconv.FormatInt(now.Unix(), 10))
-	h.set(HeaderStandardSignature, s.standard)
+	h.set(nameSignature, s.popsee)
+	h.set(nameStandardID, e.ID)
+	h.set(nameStandardTimestamp, strconv.FormatInt(now.Unix(), 10))
+	h.set(nameStandardSignature, s.standard)
 	return s
 }

@@ -14,8 +14,8 @@ import (
 func headFor(u *url.URL, extra []field) []byte {
 	head := append([]byte(http.MethodPost+" "), u.RequestURI()...)
 	head = append(head, " HTTP/1.1\r\n"...)
-	head = field{"Host", u.Host}.append(head)
-	head = field{headerContentType, contentType}.append(head)
+	head = field{nameHost, u.Host}.append(head)
+	head = field{nameContentType, contentType}.append(head)
 	for _, f := range extra {
 		head = f.append(head)
 	}
@@ -23,14 +23,14 @@ func headFor(u *url.URL, extra []field) []byte {
 }
 
 func (f field) append(to []byte) []byte {
-	to = append(append(to, f.name...), ": "...)
+	to = append(append(to, f.name.http1...), ": "...)
 	return append(append(to, f.value...), "\r\n"...)
 }
 
 // appendHead writes an attempt's head, the empty line after it included.
 func (c *call) appendHead(to []byte) []byte {
 	to = append(to, c.target.private.head...)
-	to = field{headerUserAgent, c.client.agent}.append(to)
+	to = field{nameUserAgent, c.client.agent}.append(to)
 	for _, f := range c.headers.all() {
 		to = f.append(to)
 	}
@@ -39,7 +39,7 @@ func (c *call) appendHead(to []byte) []byte {
 	return append(to, "\r\n\r\n"...)
 }
 
-// request is the same for net/http. It is put together by hand: http.NewRequest would parse the URL again for every attempt.
+// request is the same for net/http, which speaks HTTP/2 alone. It is put together by hand: http.NewRequest would parse the URL again for every attempt.
 func (c *call) request(ctx context.Context) *http.Request {
 	r := http.Request{
 		Method: http.MethodPost, URL: c.target.url, Host: c.target.url.Host, Header: c.header(),
@@ -54,15 +54,20 @@ func (c *call) request(ctx context.Context) *http.Request {
 }
 
 func (c *call) header() http.Header {
-	fields := c.headers.all()
-	h := make(http.Header, len(fields)+len(c.target.private.extra)+2)
-	for _, f := range c.target.private.extra {
-		h[f.name] = []string{f.value}
+	fields, extra := c.headers.all(), c.target.private.extra
+	n := len(fields) + len(extra) + 2
+	h, values := make(http.Header, n), make([]string, 0, n) // one allocation for the values of all
+	set := func(f field) {
+		values = append(values, f.value)
+		h[f.name.http2] = values[len(values)-1 : len(values) : len(values)]
 	}
-	h[headerContentType] = []string{contentType}
-	h[headerUserAgent] = []string{c.client.agent}
+	for _, f := range extra {
+		set(f)
+	}
+	set(field{nameContentType, contentType})
+	set(field{nameUserAgent, c.client.agent})
 	for _, f := range fields {
-		h[f.name] = []string{f.value}
+		set(f)
 	}
 	return h
 }

@@ -58,14 +58,26 @@ func (c *call) run(ctx context.Context, m Meta) {
 	c.attempt.Phases = c.trace.phases()
 }
 
-// post goes the way that the host is known to speak.
-func (c *call) post(ctx context.Context) error {
+// post goes the way that the host is known to speak, or the other one where it has changed. One that changes each time is
+// not followed for ever.
+func (c *call) post(ctx context.Context) (err error) {
+	way := c.postHTTP1
 	if c.client.http2.at(c.target.route) {
-		return c.postHTTP2(ctx)
+		way = c.postHTTP2
 	}
-	err := c.postHTTP1(ctx)
-	if errors.Is(err, errSpeaksHTTP2) {
-		return c.postHTTP2(ctx)
+	for range 3 {
+		err = way(ctx)
+		switch {
+		case errors.Is(err, errSpeaksHTTP2):
+			way = c.postHTTP2
+		case errors.Is(err, errSpeaksHTTP1):
+			way = c.postHTTP1
+		default:
+			return err
+		}
+	}
+	if unused := c.trace.found.Swap(nil); unused != nil {
+		_ = (*unused).Close()
 	}
 	return err
 }

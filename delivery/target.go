@@ -65,9 +65,9 @@ func NewTarget(s TargetSpec, r Rules) (*Target, error) {
 		t.signers = append(t.signers, newSigner(spec))
 	}
 	for name, value := range s.Headers {
-		t.private.extra = append(t.private.extra, field{http.CanonicalHeaderKey(name), value})
+		t.private.extra = append(t.private.extra, field{named(http.CanonicalHeaderKey(name)), value})
 	}
-	slices.SortFunc(t.private.extra, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(t.private.extra, func(a, b field) int { return strings.Compare(a.name.http1, b.name.http1) })
 	t.lead(u)
 	return t, nil
 }
