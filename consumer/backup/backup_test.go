@@ -139,6 +139,63 @@ func TestADeadLetterThatIsRedrivenMeanwhileIsInTheBackup(t *testing.T) {
 	}
 }
 
+// TestWhatWasSettledAboveTheFloorAndComesBackIntoTheLanesIsInTheBackup has an event let go
+// while an older one is in hand. It stands above the floor, and a single server's consumer
+// does not bring it again; a cluster's goes back to the floor, and does.
+func TestWhatWasSettledAboveTheFloorAndComesBackIntoTheLanesIsInTheBackup(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		start  func(testing.TB) jetstream.JetStream
+		letter bool     // it was buried, and is redriven before anybody has looked at the letters; or else owed
+		lanes  []uint64 // what waits in the restored deployment
+		live   []uint64 // and what its live consumer brings
+	}{
+		"owed and brought":                     {bustest.Start, false, []uint64{5}, []uint64{4, 6, 7}},
+		"a dead letter and redriven":           {bustest.Start, true, []uint64{5}, []uint64{4, 6, 7}},
+		"owed and brought, on a cluster":       {bustest.StartCluster, false, nil, []uint64{4, 5, 6, 7}},
+		"a dead letter, redriven on a cluster": {bustest.StartCluster, true, nil, []uint64{4, 5, 6, 7}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, tc.start(t))
+			for range 7 {
+				w.publish("x")
+			}
+			w.settle(3)
+			w.letGo(w.hold(3)[1])
+			if tc.letter {
+				w.bury(5)
+			}
+			copied := false
+			folder, m := w.take(func(doing string) {
+				if doing != "checking WEBHOOK_LANES" || copied {
+					return
+				}
+				copied = true
+				w.park(4) // it was in hand
+				w.park(5)
+				w.park(7)              // it was given to nobody
+				w.park(w.publish("y")) // it is not in the copy
+				if tc.letter {
+					s, err := w.js.Stream(t.Context(), "WEBHOOK_DEAD_LETTERS")
+					must(t, err)
+					must(t, s.DeleteMsg(t.Context(), 1))
+				}
+			})
+			if m.Settled != 3 || m.Late != len(tc.lanes) {
+				t.Errorf("settled up to %d, %d came late; want 3 and %d", m.Settled, m.Late, len(tc.lanes))
+			}
+			js, _ := restore(t, folder)
+			if got := waiting(t, js); !slices.Equal(got, tc.lanes) {
+				t.Errorf("in the lanes: %v, want %v", got, tc.lanes)
+			}
+			if got := coming(t, js); !slices.Equal(got, tc.live) {
+				t.Errorf("the live consumer brings %v, want %v", got, tc.live)
+			}
+		})
+	}
+}
+
 func TestABackupThatIsNotWholeIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,16 +20,12 @@ var errRestless = errors.New("dead letters were removed or redriven, or endpoint
 
 // custody copies where events are that the live consumer has handed on; see the
 // package's text for the order.
-func (t *taker) custody(ctx context.Context, live Archive) ([]Archive, error) {
+func (t *taker) custody(ctx context.Context, live *standing) ([]Archive, error) {
 	waiting, err := t.snapshot(ctx, t.place(t.names.Lanes()))
 	if err != nil {
 		return nil, err
 	}
-	settled := live.settled
-	if !live.consumed {
-		settled = math.MaxUint64 // there is no live consumer that would bring anything again
-	}
-	l, err := newLate(t.folder(t.names.Lanes()), waiting, settled)
+	l, err := newLate(t.folder(t.names.Lanes()), waiting, live)
 	if err != nil {
 		return nil, err
 	}

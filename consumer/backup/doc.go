@@ -20,14 +20,19 @@
 // copy, where it went. Two ways lead back into the lanes: what was owed is brought
 // from the event stream, and dead letters are redriven. So what has come into the
 // lanes since they were copied, of events that were settled before, is added to the
-// copy after the health records (late.go). When a dead letter went, or an endpoint was
-// disabled, while that was done, it is done once more (custody.go).
+// copy after the health records (late.go). Events are settled out of order, so the
+// floor does not tell which those are: all are that a restored live consumer does not
+// bring again (again.go). What a replay's consumer brings again is added all the same:
+// its job may be over when replays are copied, and then nobody takes from it. When a
+// dead letter went, or an endpoint was disabled, while that was done, it is done once
+// more (custody.go).
 //
 // # What a restored deployment does
 //
 // Nothing that was acknowledged to a publisher before the backup began is lost. What is sent
 // again is what was delivered after the live consumer's place was copied, and what
-// was in lanes and was delivered after they were: the service says it under the same ids.
+// was in lanes and was delivered after they were; in the backup of a cluster, also what
+// its consumer had settled above its floor. The service says it under the same ids.
 //
 // Sequences, times and revisions stay. NATS gives a restored stream a creation time of
 // its own, so the event stream and the delivery log say in their metadata which

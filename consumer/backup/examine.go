@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,17 +91,10 @@ func (e *examiner) takeConsumer(c *archive.Consumer) error {
 	if c.Name != e.consumer || !e.place.consumers {
 		return nil
 	}
-	var of struct {
-		State struct {
-			AckFloor struct {
-				Stream uint64 `json:"stream_seq"`
-			} `json:"ack_floor"`
-		} `json:"state"`
-	}
-	if err := json.Unmarshal(c.Data, &of); err != nil {
+	var err error
+	if e.found.live, err = standingOf(c.Data); err != nil {
 		return fmt.Errorf("read the place of consumer %s: %w", c.Name, err)
 	}
-	e.found.consumed, e.found.settled = true, of.State.AckFloor.Stream
 	return nil
 }
 

@@ -21,21 +21,21 @@ import (
 // late collects what came into the lanes after they were copied, of events that were
 // settled before: the live consumer does not bring those again.
 type late struct {
-	settled uint64 // up to here everything was settled when the event stream was copied
-	next    uint64 // the first sequence of the lanes that was not looked at
-	file    *os.File
-	out     *archive.Encoder
-	count   int
-	bytes   uint64
-	last    uint64
+	live  *standing // when the event stream was copied
+	next  uint64    // the first sequence of the lanes that was not looked at
+	file  *os.File
+	out   *archive.Encoder
+	count int
+	bytes uint64
+	last  uint64
 }
 
-func newLate(folder string, lanesCopy Archive, settled uint64) (*late, error) {
+func newLate(folder string, lanesCopy Archive, live *standing) (*late, error) {
 	f, err := os.OpenFile(filepath.Join(folder, "late"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	l := &late{settled: settled, next: lanesCopy.Last + 1, file: f, out: archive.NewEncoder(f)}
+	l := &late{live: live, next: lanesCopy.Last + 1, file: f, out: archive.NewEncoder(f)}
 	return l, l.out.WriteState(0, api.StreamState{FirstSeq: 1, LastSeq: math.MaxUint64})
 }
 
@@ -61,8 +61,8 @@ func (l *late) look(ctx context.Context, t *taker) error {
 		if m.Sequence > end {
 			break
 		}
-		if source, known := lanes.Source(m.Header); known && source > l.settled {
-			continue // the live consumer brings it again
+		if source, known := lanes.Source(m.Header); known && l.live.brings(source) {
+			continue
 		}
 		if err := l.take(stream, m.Sequence); err != nil {
 			return err

@@ -57,8 +57,7 @@ type Archive struct {
 	Largest  int64     `json:"largest"`
 	Newer    uint64    `json:"newer,omitempty"`
 
-	settled  uint64 // the live consumer's floor, where it is among the consumers
-	consumed bool   // it is
+	live *standing // the live consumer's, where it is among the consumers; nil where it is not
 }
 
 // Damaged says that a folder is not a whole backup.

@@ -138,7 +138,7 @@ func (t *taker) all(ctx context.Context, m *Manifest, there map[string]*jetstrea
 			continue // the latter two come with the lanes
 		}
 		if whole && p.stream == t.names.Lanes() {
-			got, err := t.custody(ctx, *m.in(t.names.Stream()))
+			got, err := t.custody(ctx, m.in(t.names.Stream()).live)
 			if err != nil {
 				return err
 			}
@@ -157,8 +157,11 @@ func (t *taker) all(ctx context.Context, m *Manifest, there map[string]*jetstrea
 			copied = time.Now()
 		}
 	}
-	live := m.in(t.names.Stream())
-	m.Born, m.Live, m.Settled, m.Late = live.Born, live.consumed, live.settled, t.late
+	stream := m.in(t.names.Stream())
+	m.Born, m.Late = stream.Born, t.late
+	if stream.live != nil {
+		m.Live, m.Settled = true, stream.live.floor
+	}
 	m.sum()
 	return t.keys(ctx, m, there)
 }

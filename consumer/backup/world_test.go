@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,7 +31,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, js: bustest.Start(t)}
+	return newWorldOn(t, bustest.Start(t))
+}
+
+func newWorldOn(t *testing.T, js jetstream.JetStream) *world {
+	t.Helper()
+	w := &world{t: t, js: js}
 	_, err := provision.Run(t.Context(), w.js, w.layout, provision.Ensure, zerolog.Nop())
 	must(t, err)
 	return w
@@ -51,22 +57,50 @@ func (w *world) publish(id string) uint64 {
 	return ack.Sequence
 }
 
-// settle takes events from the live consumer and settles them.
-func (w *world) settle(n int) {
+// hold takes events from the live consumer, and keeps them in hand.
+func (w *world) hold(n int) (held []jetstream.Msg) {
 	w.t.Helper()
 	c, err := w.js.Consumer(w.t.Context(), w.layout.Names.Stream(), w.layout.Names.Consumer())
 	must(w.t, err)
 	batch, err := c.Fetch(n, jetstream.FetchMaxWait(10*time.Second))
 	must(w.t, err)
 	for m := range batch.Messages() {
-		must(w.t, m.DoubleAck(w.t.Context()))
-		n--
+		held = append(held, m)
 	}
-	if n != 0 {
-		w.t.Fatalf("%d events did not come", n)
+	if len(held) != n {
+		w.t.Fatalf("%d events came, want %d", len(held), n)
+	}
+	return held
+}
+
+// letGo ends an event as what is owed or buried is let go, and waits until NATS has
+// taken it in.
+func (w *world) letGo(m jetstream.Msg) {
+	w.t.Helper()
+	before := w.inHand()
+	must(w.t, m.TermWithReason("owed"))
+	for deadline := time.Now().Add(10 * time.Second); w.inHand() == before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatal("it was not let go")
+		}
+	}
+}
+
+func (w *world) inHand() int {
+	w.t.Helper()
+	c, err := w.js.Consumer(w.t.Context(), w.layout.Names.Stream(), w.layout.Names.Consumer())
+	must(w.t, err)
+	return c.CachedInfo().NumAckPending
+}
+
+// settle takes events from the live consumer and settles them.
+func (w *world) settle(n int) {
+	w.t.Helper()
+	for _, m := range w.hold(n) {
+		must(w.t, m.DoubleAck(w.t.Context()))
 	}
 	k := mark.New(w.js, w.layout, zerolog.Nop())
-	_, _, err = k.Look(w.t.Context())
+	_, _, err := k.Look(w.t.Context())
 	must(w.t, err)
 }
 
@@ -76,6 +110,29 @@ func (w *world) park(source uint64) {
 	must(w.t, lanes.Park(context.WithoutCancel(w.t.Context()), w.js, w.layout.Names, lanes.Waiting{
 		Survey: "s1", EventID: fmt.Sprint("e", source), Source: source, Published: time.Now(), Parked: time.Now(), Reason: "5xx", Body: []byte("body"),
 	}))
+}
+
+// coming are the events that the live consumer brings, by their places in the event
+// stream. What was in somebody's hands comes again after a second.
+func coming(t *testing.T, js jetstream.JetStream) (all []uint64) {
+	t.Helper()
+	names := events.Names{}
+	c, err := js.Consumer(t.Context(), names.Stream(), names.Consumer())
+	must(t, err)
+	cfg := c.CachedInfo().Config
+	cfg.AckWait = time.Second
+	c, err = js.UpdateConsumer(t.Context(), names.Stream(), cfg)
+	must(t, err)
+	batch, err := c.Fetch(100, jetstream.FetchMaxWait(4*time.Second))
+	must(t, err)
+	for m := range batch.Messages() {
+		must(t, m.DoubleAck(t.Context()))
+		meta, err := m.Metadata()
+		must(t, err)
+		all = append(all, meta.Sequence.Stream)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // waiting are the events in a lane, by their places in the event stream.
