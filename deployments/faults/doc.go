@@ -13,8 +13,9 @@
 //	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
 //
 // It starts every program itself, ends those and no others, and removes its folder.
-// The faults of a full disk need the right to mount one (root); without it their rows
-// say NOT RUN.
+// The faults of a full disk need a small one: mounted by root, or by everybody in a user
+// namespace. Where neither is allowed, as in some containers, their rows say NOT RUN, and
+// the suite fails unless it is told by --may-skip-disk that it may do without them.
 // Should it be killed, the kernel ends what it started.
 //
 // # What is asked

@@ -13,7 +13,10 @@ import (
 	"github.com/popsee/webhooks/events"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	holdDisk() // returns, but for what newDisk starts
+	goleak.VerifyTestMain(m)
+}
 
 // TestEveryEventHasAPlaceOrIsLost: an oracle that never finds anything lost would
 // pass every suite.

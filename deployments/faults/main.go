@@ -21,9 +21,12 @@ type command struct {
 	Limit    time.Duration `default:"12m" help:"When it stops, whatever has happened."`
 	Keep     bool          `help:"Keep the folders, to read the logs."`
 	Markdown string        `type:"path" placeholder:"FILE" help:"Also write the table there."`
+
+	MaySkipDisk bool `env:"FAULTS_MAY_SKIP_DISK" help:"Do not fail for the faults of a full disk where none can be made, neither by mounting (as root) nor in a user namespace."`
 }
 
 func main() {
+	holdDisk() // returns, but for what newDisk starts
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c command

@@ -25,6 +25,9 @@ type suite struct {
 
 // Run builds the programs, breaks what they make, and prints the table.
 func (c command) Run(ctx context.Context) (err error) {
+	if !slices.ContainsFunc(slices.Concat(clustered(c.Kills), embedded()), func(f fault) bool { return c.wanted(f.name) }) {
+		return fmt.Errorf("break nothing: no fault has a name that holds one of %q (--only)", c.Only)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not done after %s (--limit)", c.Limit))
 	defer cancel()
 	if c.Seed == 0 {
@@ -87,8 +90,8 @@ func (s *suite) under(ctx context.Context, where string, l *ledger, open func(co
 	return s.heal(ctx, where)
 }
 
-func (s *suite) wanted(name string) bool {
-	return len(s.Only) == 0 || slices.ContainsFunc(s.Only, func(o string) bool { return strings.Contains(name, o) })
+func (c command) wanted(name string) bool {
+	return len(c.Only) == 0 || slices.ContainsFunc(c.Only, func(o string) bool { return strings.Contains(name, o) })
 }
 
 // lead is how long the endpoints that have just been mended get what waited for
@@ -193,16 +196,24 @@ func (s *suite) drained(ctx context.Context, c *check) error {
 func (s *suite) report() error {
 	text := markdown(s.rows, s.Seed)
 	fmt.Print(text)
-	var errs []error
+	errs := s.failures()
 	if s.Markdown != "" {
 		errs = append(errs, os.WriteFile(s.Markdown, []byte(text), 0o600))
 	}
+	return errors.Join(errs...)
+}
+
+// failures are what was wrong, and what did not come at all.
+func (s *suite) failures() (errs []error) {
 	for _, r := range s.rows {
+		if r.NotRun != nil && !s.MaySkipDisk {
+			errs = append(errs, fmt.Errorf("%s: %s: NOT RUN: %w; where no disk can be made it may be left out with --may-skip-disk", r.Where, r.Fault, r.NotRun))
+		}
 		for _, w := range r.Wrong {
 			errs = append(errs, fmt.Errorf("%s: %s: %s", r.Where, r.Fault, w))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // poll tries now and then until it works, or long enough.
