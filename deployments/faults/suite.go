@@ -57,9 +57,13 @@ func (c command) Run(ctx context.Context) (err error) {
 // all breaks a cluster, and then a single machine.
 func (s *suite) all(ctx context.Context) error {
 	many, single := &ledger{name: "c"}, &ledger{name: "e"}
-	s.tools.receiver = newReceiver(many, single)
-	defer s.tools.receiver.close()
-	err := s.under(ctx, "cluster", many, openClustered, clustered(s.Kills))
+	r, err := newReceiver(many, single)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	s.tools.receiver = r
+	err = s.under(ctx, "cluster", many, openClustered, clustered(s.Kills))
 	return errors.Join(err, s.under(ctx, "embedded", single, openEmbedded, embedded()))
 }
 
@@ -124,7 +128,7 @@ func (s *suite) one(ctx context.Context, where string, f fault) error {
 	if said := s.said(logs); f.says != "" && !strings.Contains(said, f.says) {
 		c.complain("nobody said %q", f.says)
 	}
-	c.Wrong = append(c.Wrong, s.breaking.wrong...)
+	c.Wrong = slices.Concat(c.Wrong, s.breaking.wrong, s.receiver.complaints())
 	s.row(row{Where: where, Fault: f.name, Times: f.times, Broken: broken, Published: s.ledger.totals().Acked - b.totals.Acked, check: *c})
 	return err
 }
@@ -153,16 +157,19 @@ func (s *suite) heal(ctx context.Context, where string) error {
 	}
 	c := &check{}
 	s.checkRate(c)
-	if err := poll(ctx, stuckAfter, func() error { return s.drained(ctx, c) }); err != nil {
+	var w whereabouts
+	if err := poll(ctx, stuckAfter, func() (err error) {
+		w, err = s.drained(ctx, c)
+		return err
+	}); err != nil {
 		c.complain("%v", err)
 	}
+	s.complainOfDead(c, w)
 	c.Settled, c.Again, c.Allowed = time.Since(began), s.ledger.totals().Again-before.Again, s.standing+s.sinceLooked(began)
 	if c.Again > c.Allowed {
 		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
 	}
-	if n := s.receiver.foreign.Load(); n > 0 {
-		c.complain("%d requests for events that nobody published", n)
-	}
+	c.Wrong = append(c.Wrong, s.receiver.complaints()...)
 	s.row(row{Where: where, Fault: "everything mended", Times: 1, check: *c})
 	return ctx.Err()
 }
@@ -180,16 +187,16 @@ func (s *suite) checkRate(c *check) {
 	}
 }
 
-// drained finds out whether every event has been delivered that can be. Dead letters
-// are those of a purge: what only an endpoint's lane had left when it was disabled.
-func (s *suite) drained(ctx context.Context, c *check) error {
+// drained finds out whether every event has been delivered that can be, and says where
+// they are.
+func (s *suite) drained(ctx context.Context, c *check) (whereabouts, error) {
 	w, err := s.whereabouts(ctx)
 	if err != nil {
-		return err
+		return w, err
 	}
 	c.Verdict = judge(s.ledger.known(time.Now()), w, s.taken)
 	open := c.Verdict.Waiting + c.Verdict.Owed + c.Verdict.Live
-	return unless(open == 0 && len(c.Verdict.Lost) == 0, fmt.Sprintf("not everything was delivered in the end: %v %v", c.Verdict, s.describe(c.Verdict.Lost)))
+	return w, unless(open == 0 && len(c.Verdict.Lost) == 0, fmt.Sprintf("not everything was delivered in the end: %v %v", c.Verdict, s.describe(c.Verdict.Lost)))
 }
 
 // report prints the table, and says whether anything was wrong.
