@@ -14,7 +14,7 @@ import (
 // command is the whole command line.
 type command struct {
 	Seed     int64         `help:"Of everything that is left to chance; 0 means another one each time. It is printed."`
-	Rate     int           `default:"330" help:"Events published each second; with 300 and more, 300 a second must be acknowledged while NATS is there."`
+	Rate     int           `default:"360" help:"Events published each second; with 300 and more, 300 a second must be acknowledged while NATS is there."`
 	Kills    int           `default:"50" help:"Replicas killed in the storms."`
 	Rounds   int           `default:"1" help:"How often every fault comes."`
 	Only     []string      `help:"Only the faults whose names hold one of these."`

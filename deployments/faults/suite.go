@@ -102,6 +102,10 @@ func (c command) wanted(name string) bool {
 // them, before something is broken.
 const lead = time.Second
 
+// saidWithin is how long the service may take to say what it must: it looks at the
+// event stream now and then.
+const saidWithin = 5 * time.Second
+
 // one breaks something and checks. Half of the flapping endpoints recover before
 // it, so that lanes drain meanwhile, and the other half begins to fail.
 func (s *suite) one(ctx context.Context, where string, f fault) error {
@@ -125,7 +129,7 @@ func (s *suite) one(ctx context.Context, where string, f fault) error {
 	if f.exact && c.Again > 0 {
 		c.complain("%d duplicates, none is allowed", c.Again)
 	}
-	if said := s.said(logs); f.says != "" && !strings.Contains(said, f.says) {
+	if poll(ctx, saidWithin, func() error { return unless(strings.Contains(s.said(logs), f.says), "not yet") }) != nil {
 		c.complain("nobody said %q", f.says)
 	}
 	c.Wrong = slices.Concat(c.Wrong, s.breaking.wrong, s.receiver.complaints())
