@@ -133,15 +133,8 @@ func (d *deployment) account(ctx context.Context, c *check, until time.Time) err
 	for deadline := time.Now().Add(foundWithin); err == nil; {
 		known := d.ledger.known(until)
 		c.Verdict = judge(known, w, d.taken)
-		if len(c.Verdict.Lost) == 0 {
-			c.standing = standing(d.ledger.all(), w)
-			if late := overdue(known, w, d.receiver.works, d.breaking.turned, time.Now()); len(late) > 0 {
-				c.complain("%d events wait in lanes of endpoints that have worked for more than a minute: %v", len(late), d.describe(late))
-			}
-			return nil
-		}
-		if time.Now().After(deadline) {
-			c.complain("%d events lost: %v", len(c.Verdict.Lost), d.describe(c.Verdict.Lost))
+		if len(c.Verdict.Lost) == 0 || time.Now().After(deadline) {
+			d.judged(c, known, w)
 			return nil
 		}
 		if err = process.Sleep(ctx, time.Second); err == nil {
@@ -150,6 +143,28 @@ func (d *deployment) account(ctx context.Context, c *check, until time.Time) err
 		}
 	}
 	return err
+}
+
+// judged complains of events that are not where they may be.
+func (d *deployment) judged(c *check, known map[int]event, w whereabouts) {
+	if lost := c.Verdict.Lost; len(lost) > 0 {
+		c.complain("%d events lost: %v", len(lost), d.describe(lost))
+	}
+	d.complainOfDead(c, w)
+	c.standing = standing(d.ledger.all(), w)
+	if late := overdue(known, w, d.receiver.works, d.breaking.turned, time.Now()); len(late) > 0 {
+		c.complain("%d events wait in lanes of endpoints that have worked for more than a minute: %v", len(late), d.describe(late))
+	}
+}
+
+// complainOfDead complains of dead letters that should not be.
+func (d *deployment) complainOfDead(c *check, w whereabouts) {
+	if buried := c.Verdict.Buried; len(buried) > 0 {
+		c.complain("%d events were given up on, the first as %q, although no endpoint was to lose them: %v", len(buried), w.dead[buried[0]], d.describe(buried))
+	}
+	if len(w.stray) > 0 {
+		c.complain("%d dead letters of events that nobody published: %v", len(w.stray), w.stray[:min(len(w.stray), 10)])
+	}
 }
 
 // describe tells of a few events what is known.

@@ -19,6 +19,24 @@ type disk struct {
 	path   string   // by which every process of this user reaches it
 }
 
+// newDisk makes a disk of so many bytes in memory. Its place among the files is only
+// lent: the kernel keeps the disk for as long as this process holds it, so that nothing
+// stays mounted however this ends.
+func newDisk(at string, bytes int64) (*disk, error) {
+	if err := os.MkdirAll(at, 0o700); err != nil {
+		return nil, err
+	}
+	mounted, err := mountHere(at, bytes)
+	if err == nil {
+		return mounted, nil
+	}
+	apart, errApart := mountApart(at, bytes)
+	if errApart == nil {
+		return apart, nil
+	}
+	return nil, fmt.Errorf("make a small disk: %w (that needs root), %w", err, errApart)
+}
+
 // ballastFile takes the room on a disk.
 const ballastFile = "ballast"
 

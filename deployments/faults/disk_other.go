@@ -7,7 +7,15 @@ import (
 	"fmt"
 )
 
-// newDisk says that there is none here.
-func newDisk(string, int64) (*disk, error) {
-	return nil, fmt.Errorf("make a small disk: %w", errors.ErrUnsupported)
+// mountHere says that there is no such disk here.
+func mountHere(string, int64) (*disk, error) {
+	return nil, fmt.Errorf("mount it: %w", errors.ErrUnsupported)
 }
+
+// mountApart says that there are no namespaces here.
+func mountApart(string, int64) (*disk, error) {
+	return nil, fmt.Errorf("make a user namespace: %w", errors.ErrUnsupported)
+}
+
+// holdDisk has nothing to do here.
+func holdDisk() {}

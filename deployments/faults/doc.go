@@ -13,8 +13,9 @@
 //	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
 //
 // It starts every program itself, ends those and no others, and removes its folder.
-// The faults of a full disk need the right to mount one (root); without it their rows
-// say NOT RUN.
+// The faults of a full disk need a small one: mounted by root, or by everybody in a user
+// namespace. Where neither is allowed, as in some containers, their rows say NOT RUN, and
+// the suite fails unless it is told by --may-skip-disk that it may do without them.
 // Should it be killed, the kernel ends what it started.
 //
 // # What is asked
@@ -24,16 +25,25 @@
 // break. After each fault every event whose publication was acknowledged must have
 // a place:
 //
-//	delivered    the receiver gave it a 2xx
+//	delivered    its own endpoint was sent the bytes that were published, on its host and
+//	             well signed, and gave a 2xx
 //	waiting      it stands in its survey's lane
 //	owed         it stands in the event stream, and the record of its endpoint promises it
-//	dead         it is a dead letter
+//	dead         it is a dead letter that may be: see below
 //	no webhook   its survey has none, and the live consumer has let it go
 //	live         it is above the live consumer's floor; it may be so for a minute at most
 //	taken        the fault itself destroyed it: see below
 //
 // Anything else is lost, and there may be none. In the end every endpoint works, and
 // all must be delivered within a minute.
+//
+// A request that comes to an endpoint and is not as "delivered" says is wrong, whatever
+// the endpoint answers, and nothing is delivered by it.
+//
+// A dead letter may be, during the faults and in the end, where an endpoint that answers
+// 410 was disabled and a purge had taken the event from the event stream, so that only
+// its lane had it. Any other is wrong, wherever else its event is: no event becomes as
+// old as what is given up on for its age, and no endpoint is removed.
 //
 // A fault may make as many duplicates as it exposed events: requests that had no
 // answer in that moment, and 2xx given in the 300 ms before, whose acknowledgement

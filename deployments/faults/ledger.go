@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -44,12 +45,14 @@ const soon = 500 * time.Millisecond
 
 func (l *ledger) id(i int) string { return l.name + "-" + strconv.Itoa(i) }
 
-// index reads an event's number from its id; false says that it is another
-// deployment's.
+// index reads an event's number from its id; false says that this deployment has none
+// that is called so.
 func (l *ledger) index(id string) (int, bool) {
-	digits, ours := strings.CutPrefix(id, l.name+"-")
+	digits, _ := strings.CutPrefix(id, l.name+"-")
 	i, err := strconv.Atoi(digits)
-	return i, ours && err == nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return i, err == nil && i >= 0 && i < len(l.events) && l.id(i) == id
 }
 
 // next makes an event that is about to be published.
@@ -84,23 +87,49 @@ func (l *ledger) begin() (end func()) {
 	}
 }
 
-// accept notes a 2xx.
-func (l *ledger) accept(id string) error {
-	i, ours := l.index(id)
+// event is a copy of one.
+func (l *ledger) event(i int) event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !ours || i >= len(l.events) {
-		return fmt.Errorf("nobody published an event %q", id)
+	return l.events[i]
+}
+
+// body is an event's bytes: made of nothing but what is known of it, so that it is also
+// known whether they have come as they were published.
+func (l *ledger) body(i int) []byte {
+	e := l.event(i)
+	return bodyOf(l.id(i), e.survey, e.made)
+}
+
+// published finds the event that a survey's endpoint was sent. An error says that it
+// should not have been: nobody published it, it is another survey's, or these are not
+// its bytes.
+func (l *ledger) published(id string, survey int, body []byte) (int, error) {
+	i, ours := l.index(id)
+	if !ours {
+		return 0, fmt.Errorf("nobody published an event %q", id)
 	}
+	if want := l.event(i).survey; want != survey {
+		return 0, fmt.Errorf("event %s of survey %s came to the endpoint of %s", id, surveyID(want), surveyID(survey))
+	}
+	if want := l.body(i); !bytes.Equal(body, want) {
+		return 0, fmt.Errorf("event %s came as other bytes than were published: %q instead of %q", id, body, want)
+	}
+	return i, nil
+}
+
+// accept notes that an event was given a 2xx.
+func (l *ledger) accept(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	e, now := &l.events[i], time.Now()
 	e.accepted++
 	l.answers = append(l.answers, answer{now, kindOf(e.survey) == flapping && e.seq != 0 && now.Sub(e.acked) > soon})
 	if e.accepted > 1 {
 		l.again++
-		return nil
+		return
 	}
 	e.first = now
-	return nil
 }
 
 // totals are what was counted so far.

@@ -14,16 +14,19 @@ import (
 // command is the whole command line.
 type command struct {
 	Seed     int64         `help:"Of everything that is left to chance; 0 means another one each time. It is printed."`
-	Rate     int           `default:"330" help:"Events published each second; with 300 and more, 300 a second must be acknowledged while NATS is there."`
+	Rate     int           `default:"360" help:"Events published each second; with 300 and more, 300 a second must be acknowledged while NATS is there."`
 	Kills    int           `default:"50" help:"Replicas killed in the storms."`
 	Rounds   int           `default:"1" help:"How often every fault comes."`
 	Only     []string      `help:"Only the faults whose names hold one of these."`
 	Limit    time.Duration `default:"12m" help:"When it stops, whatever has happened."`
 	Keep     bool          `help:"Keep the folders, to read the logs."`
 	Markdown string        `type:"path" placeholder:"FILE" help:"Also write the table there."`
+
+	MaySkipDisk bool `env:"FAULTS_MAY_SKIP_DISK" help:"Do not fail for the faults of a full disk where none can be made, neither by mounting (as root) nor in a user namespace."`
 }
 
 func main() {
+	holdDisk() // returns, but for what newDisk starts
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c command

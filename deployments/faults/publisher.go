@@ -82,7 +82,7 @@ func (p *publisher) make() (i, survey int) {
 // publish says one event until it is acknowledged.
 func (p *publisher) publish(ctx context.Context, i, survey int) {
 	ctx = context.WithoutCancel(ctx)
-	msg := &nats.Msg{Subject: events.Names{}.Subject(surveyID(survey)), Data: p.body(i, survey)}
+	msg := &nats.Msg{Subject: events.Names{}.Subject(surveyID(survey)), Data: p.l.body(i)}
 	for range publishTries {
 		if seq, err := p.once(ctx, msg, i); err == nil {
 			p.l.acked(i, seq)
@@ -106,7 +106,8 @@ func (p *publisher) once(ctx context.Context, msg *nats.Msg, i int) (uint64, err
 
 var filler = strings.Repeat("x", 300)
 
-func (p *publisher) body(i, survey int) []byte {
+// bodyOf is the event of a survey that is made at a moment: always the same bytes.
+func bodyOf(id string, survey int, made time.Time) []byte {
 	return fmt.Appendf(nil, `{"event":"response.completed","timestamp":"%s","origin":"web","survey":{"id":"%s","name":"Customer Satisfaction Survey"},"response":{"id":"%s","answers":[{"questionId":"q1","value":"%s"}],"customParams":{},"completedAt":"2024-01-22T12:00:00.000Z"}}`,
-		time.Now().UTC().Format(time.RFC3339Nano), surveyID(survey), p.l.id(i), filler)
+		made.UTC().Format(time.RFC3339Nano), surveyID(survey), id, filler)
 }

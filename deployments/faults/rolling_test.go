@@ -5,6 +5,7 @@ import (
 	"flag"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	if err := s.account(ctx, c, now); err != nil {
 		t.Fatal(err)
 	}
-	for _, wrong := range append(c.Wrong, s.breaking.wrong...) {
+	for _, wrong := range slices.Concat(c.Wrong, s.breaking.wrong, s.receiver.complaints()) {
 		t.Error(wrong)
 	}
 	if n := s.ledger.totals().Again; n > 0 {
@@ -58,7 +59,10 @@ func openForTest(ctx context.Context, t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	l := &ledger{name: "t"}
-	r := newReceiver(l)
+	r, err := newReceiver(l)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(r.close)
 	s := &suite{command: command{Rate: *load, Seed: 1}, rng: rand.New(rand.NewPCG(1, 2)), tools: tools{bin: dir, dir: dir, store: storeOfARound, receiver: r}} //nolint:gosec // chance that can be repeated
 	d, err := openClustered(ctx, s.tools, l)

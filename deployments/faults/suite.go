@@ -25,6 +25,9 @@ type suite struct {
 
 // Run builds the programs, breaks what they make, and prints the table.
 func (c command) Run(ctx context.Context) (err error) {
+	if !slices.ContainsFunc(slices.Concat(clustered(c.Kills), embedded()), func(f fault) bool { return c.wanted(f.name) }) {
+		return fmt.Errorf("break nothing: no fault has a name that holds one of %q (--only)", c.Only)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not done after %s (--limit)", c.Limit))
 	defer cancel()
 	if c.Seed == 0 {
@@ -54,9 +57,13 @@ func (c command) Run(ctx context.Context) (err error) {
 // all breaks a cluster, and then a single machine.
 func (s *suite) all(ctx context.Context) error {
 	many, single := &ledger{name: "c"}, &ledger{name: "e"}
-	s.tools.receiver = newReceiver(many, single)
-	defer s.tools.receiver.close()
-	err := s.under(ctx, "cluster", many, openClustered, clustered(s.Kills))
+	r, err := newReceiver(many, single)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	s.tools.receiver = r
+	err = s.under(ctx, "cluster", many, openClustered, clustered(s.Kills))
 	return errors.Join(err, s.under(ctx, "embedded", single, openEmbedded, embedded()))
 }
 
@@ -87,13 +94,17 @@ func (s *suite) under(ctx context.Context, where string, l *ledger, open func(co
 	return s.heal(ctx, where)
 }
 
-func (s *suite) wanted(name string) bool {
-	return len(s.Only) == 0 || slices.ContainsFunc(s.Only, func(o string) bool { return strings.Contains(name, o) })
+func (c command) wanted(name string) bool {
+	return len(c.Only) == 0 || slices.ContainsFunc(c.Only, func(o string) bool { return strings.Contains(name, o) })
 }
 
 // lead is how long the endpoints that have just been mended get what waited for
 // them, before something is broken.
 const lead = time.Second
+
+// saidWithin is how long the service may take to say what it must: it looks at the
+// event stream now and then.
+const saidWithin = 5 * time.Second
 
 // one breaks something and checks. Half of the flapping endpoints recover before
 // it, so that lanes drain meanwhile, and the other half begins to fail.
@@ -118,10 +129,10 @@ func (s *suite) one(ctx context.Context, where string, f fault) error {
 	if f.exact && c.Again > 0 {
 		c.complain("%d duplicates, none is allowed", c.Again)
 	}
-	if said := s.said(logs); f.says != "" && !strings.Contains(said, f.says) {
+	if poll(ctx, saidWithin, func() error { return unless(strings.Contains(s.said(logs), f.says), "not yet") }) != nil {
 		c.complain("nobody said %q", f.says)
 	}
-	c.Wrong = append(c.Wrong, s.breaking.wrong...)
+	c.Wrong = slices.Concat(c.Wrong, s.breaking.wrong, s.receiver.complaints())
 	s.row(row{Where: where, Fault: f.name, Times: f.times, Broken: broken, Published: s.ledger.totals().Acked - b.totals.Acked, check: *c})
 	return err
 }
@@ -150,16 +161,19 @@ func (s *suite) heal(ctx context.Context, where string) error {
 	}
 	c := &check{}
 	s.checkRate(c)
-	if err := poll(ctx, stuckAfter, func() error { return s.drained(ctx, c) }); err != nil {
+	var w whereabouts
+	if err := poll(ctx, stuckAfter, func() (err error) {
+		w, err = s.drained(ctx, c)
+		return err
+	}); err != nil {
 		c.complain("%v", err)
 	}
+	s.complainOfDead(c, w)
 	c.Settled, c.Again, c.Allowed = time.Since(began), s.ledger.totals().Again-before.Again, s.standing+s.sinceLooked(began)
 	if c.Again > c.Allowed {
 		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
 	}
-	if n := s.receiver.foreign.Load(); n > 0 {
-		c.complain("%d requests for events that nobody published", n)
-	}
+	c.Wrong = append(c.Wrong, s.receiver.complaints()...)
 	s.row(row{Where: where, Fault: "everything mended", Times: 1, check: *c})
 	return ctx.Err()
 }
@@ -177,32 +191,40 @@ func (s *suite) checkRate(c *check) {
 	}
 }
 
-// drained finds out whether every event has been delivered that can be. Dead letters
-// are those of a purge: what only an endpoint's lane had left when it was disabled.
-func (s *suite) drained(ctx context.Context, c *check) error {
+// drained finds out whether every event has been delivered that can be, and says where
+// they are.
+func (s *suite) drained(ctx context.Context, c *check) (whereabouts, error) {
 	w, err := s.whereabouts(ctx)
 	if err != nil {
-		return err
+		return w, err
 	}
 	c.Verdict = judge(s.ledger.known(time.Now()), w, s.taken)
 	open := c.Verdict.Waiting + c.Verdict.Owed + c.Verdict.Live
-	return unless(open == 0 && len(c.Verdict.Lost) == 0, fmt.Sprintf("not everything was delivered in the end: %v %v", c.Verdict, s.describe(c.Verdict.Lost)))
+	return w, unless(open == 0 && len(c.Verdict.Lost) == 0, fmt.Sprintf("not everything was delivered in the end: %v %v", c.Verdict, s.describe(c.Verdict.Lost)))
 }
 
 // report prints the table, and says whether anything was wrong.
 func (s *suite) report() error {
 	text := markdown(s.rows, s.Seed)
 	fmt.Print(text)
-	var errs []error
+	errs := s.failures()
 	if s.Markdown != "" {
 		errs = append(errs, os.WriteFile(s.Markdown, []byte(text), 0o600))
 	}
+	return errors.Join(errs...)
+}
+
+// failures are what was wrong, and what did not come at all.
+func (s *suite) failures() (errs []error) {
 	for _, r := range s.rows {
+		if r.NotRun != nil && !s.MaySkipDisk {
+			errs = append(errs, fmt.Errorf("%s: %s: NOT RUN: %w; where no disk can be made it may be left out with --may-skip-disk", r.Where, r.Fault, r.NotRun))
+		}
 		for _, w := range r.Wrong {
 			errs = append(errs, fmt.Errorf("%s: %s: %s", r.Where, r.Fault, w))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // poll tries now and then until it works, or long enough.

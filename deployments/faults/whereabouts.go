@@ -19,7 +19,8 @@ type whereabouts struct {
 	first uint64 // of the event stream
 	owed  map[events.Survey]health.Record
 	lane  map[int]bool
-	dead  map[int]bool
+	dead  map[int]string // event -> the reason its letter gives
+	stray []string       // dead letters of events that nobody published, or that do not say which
 }
 
 // lookTime bounds one look.
@@ -28,7 +29,7 @@ const lookTime = 20 * time.Second
 func (d *deployment) whereabouts(ctx context.Context) (w whereabouts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	w = whereabouts{owed: map[events.Survey]health.Record{}, lane: map[int]bool{}, dead: map[int]bool{}}
+	w = whereabouts{owed: map[events.Survey]health.Record{}, lane: map[int]bool{}, dead: map[int]string{}}
 	if w.floor, w.first, err = d.floor(ctx); err != nil {
 		return w, err
 	}
@@ -51,8 +52,10 @@ func (d *deployment) whereabouts(ctx context.Context) (w whereabouts, err error)
 			return w, fmt.Errorf("read the dead letters: %w", err)
 		}
 		if i, ours := d.ledger.index(l.EventID); ours {
-			w.dead[i] = true
+			w.dead[i] = l.Reason
+			continue
 		}
+		w.stray = append(w.stray, fmt.Sprintf("%q (%s, sequence %d of %s)", l.EventID, l.Reason, l.Source, l.Stream))
 	}
 	return w, nil
 }
