@@ -225,7 +225,6 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 	if errors.Is(err, config.ErrInvalidEndpoint) || errors.Is(err, config.ErrUnsealable) {
 		// It stays so until somebody changes it: waiting unacknowledged, its events
 		// would keep everybody else's from being delivered.
-		c.metrics.unusable.Inc()
 		c.unusable(err)
 		return c.parking(e, in, 0, "unusable-endpoint", true)
 	}
@@ -233,11 +232,15 @@ func (c *Consumer) withoutTarget(err error, limits config.Limits, e events.Event
 	return conclusion{action: actLeave, outcome: outcomeLeft}
 }
 
-// unusable tells of an endpoint that nothing can be sent to. That a secret cannot
-// be opened is our own fault: it is counted, for somebody to be called.
+// unusable tells of an endpoint that nothing can be sent to, and counts why. It is
+// called for an event that arrives and again whenever its lane would send something,
+// so that both counters rise, and the alert on them fires, for as long as events wait.
 func (c *Consumer) unusable(err error) {
-	if errors.Is(err, config.ErrUnsealable) {
+	switch {
+	case errors.Is(err, config.ErrUnsealable):
 		c.metrics.unsealable.Inc()
+	case errors.Is(err, config.ErrInvalidEndpoint):
+		c.metrics.unusable.Inc()
 	}
 	c.quiet.Warn(err, "an endpoint cannot be used until somebody mends it; its events wait in their lane")
 }

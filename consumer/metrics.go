@@ -110,7 +110,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.replays = gauge("replays_running", "Replays that this replica works on.")
 	m.yielding = gauge("replays_yielding", "1 while replays wait because the live consumer is behind.")
 	m.buried = counter("dead_letters_total", "Events that became dead letters, from the event stream or from a lane.")
-	m.unusable = counter("unusable_endpoint_events_total", "Events parked because their endpoint's settings are not valid or its secret cannot be opened.")
+	m.unusable = counter("unusable_endpoint_events_total", "Times an event had to wait because its endpoint's settings are not valid; it rises for as long as that lasts.")
 	custody := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "custody_failures_total",
 		Help: "Events that could not be stored in their lane or as a dead letter, and so stay in the event stream, by where they should have gone.",

@@ -41,16 +41,63 @@ func TestAnUnsealableSecretAlarmsAndWaitsAndIsNeverSentUnsigned(t *testing.T) {
 		if _, there := w.health("s1"); there {
 			t.Error("the endpoint is blamed for a fault of ours")
 		}
+		w.wantRisingWhileNothingArrives(registry, "webhooks_unsealable_secrets_total")
 		r.store.SetKeys(both)
 		w.advance(10 * time.Second)
 		for _, id := range waiting {
 			w.wantDelivered(id, 1) // and signed: checkReceived looks at every request
 		}
+		w.wantStill(registry, "webhooks_unsealable_secrets_total")
 	})
 }
 
+// Settings that are not valid are somebody's to mend for as long as an event waits for
+// them, and not only when it arrives.
+func TestSettingsThatAreNotValidAreToldOfWhileTheirEventsWait(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		registry := prometheus.NewRegistry()
+		w.metrics = registry
+		w.start()
+		_, err := w.bucket(w.layout.Names.Endpoints()).PutString(t.Context(), "s1", `{"url":"http://receiver.test/s1","enabled":true,"no_such_setting":1}`)
+		must(t, err)
+		waiting := w.publish("s1")
+		w.advance(time.Minute)
+		w.wantRequests("s1", 0)
+		w.wantSettled()
+		w.wantRisingWhileNothingArrives(registry, "webhooks_unusable_endpoint_events_total")
+		w.endpoint("s1")
+		w.advance(10 * time.Second)
+		w.wantDelivered(waiting, 1)
+		w.wantStill(registry, "webhooks_unusable_endpoint_events_total")
+	})
+}
+
+// wantRisingWhileNothingArrives checks that a counter rises often enough for an alert
+// on fifteen minutes of it not to end.
+func (w *world) wantRisingWhileNothingArrives(g prometheus.Gatherer, name string) {
+	w.t.Helper()
+	for range 20 {
+		before := count(w.t, g, name)
+		w.advance(time.Minute)
+		if rose := count(w.t, g, name) - before; rose < 6 {
+			w.t.Errorf("%s rose by %v in a minute in which events waited", name, rose)
+			return
+		}
+	}
+}
+
+// wantStill checks that a counter no longer rises.
+func (w *world) wantStill(g prometheus.Gatherer, name string) {
+	w.t.Helper()
+	before := count(w.t, g, name)
+	w.advance(time.Minute)
+	if rose := count(w.t, g, name) - before; rose != 0 {
+		w.t.Errorf("%s rose by %v in a minute in which nothing waited", name, rose)
+	}
+}
+
 // count is what a counter without labels stands at.
-func count(t *testing.T, g prometheus.Gatherer, name string) float64 {
+func count(t testing.TB, g prometheus.Gatherer, name string) float64 {
 	t.Helper()
 	families, err := g.Gather()
 	must(t, err)

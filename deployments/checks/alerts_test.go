@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -179,11 +178,12 @@ func TestEveryAlertHasItsHeading(t *testing.T) {
 	}
 }
 
-// metricsOf are the metrics an expression reads.
-func metricsOf(t *testing.T, expr string) (names []string) {
+// selectorsOf are the selectors of an expression; chosen is what stands in a panel's
+// for the deployment.
+func selectorsOf(t *testing.T, expr, chosen string) (all []*parser.VectorSelector) {
 	t.Helper()
 	// What Grafana puts in its place before it asks.
-	expr = strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$job", ".*").Replace(expr)
+	expr = strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$job", ".*", "$deployment", chosen).Replace(expr)
 	tree, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
 		t.Errorf("%s: %v", expr, err)
@@ -191,11 +191,11 @@ func metricsOf(t *testing.T, expr string) (names []string) {
 	}
 	parser.Inspect(tree, func(n parser.Node, _ []parser.Node) error {
 		if v, ok := n.(*parser.VectorSelector); ok {
-			names = append(names, v.Name)
+			all = append(all, v)
 		}
 		return nil
 	})
-	return names
+	return all
 }
 
 // TestQueriesNameOnlyWhatIsThere compares the alerts, the dashboard and KEDA's
@@ -213,18 +213,15 @@ func TestQueriesNameOnlyWhatIsThere(t *testing.T) {
 	for expr, panel := range dashboard(t) {
 		queries[expr] = "panel " + panel
 	}
-	scaled, err := os.ReadFile(chartDir + "/templates/scaledobject.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := regexp.MustCompile(`(?m)^\s+query: (.*)$`).FindSubmatch(scaled)
-	if query == nil {
-		t.Fatal("KEDA asks Prometheus for nothing")
-	}
-	queries[string(query[1])] = "the ScaledObject"
+	queries[scaled(t, everything)["prometheus"]["query"]] = "the ScaledObject"
 	named := map[string]bool{}
 	for expr, where := range queries {
-		for _, name := range metricsOf(t, expr) {
+		selectors := selectorsOf(t, expr, ".*")
+		if len(selectors) == 0 {
+			t.Errorf("%s asks for nothing: %s", where, expr)
+		}
+		for _, v := range selectors {
+			name := v.Name
 			named[name] = true
 			if name != "up" && !shown.has(name) {
 				t.Errorf("%s asks for %s, which the service does not show: %s", where, name, expr)
@@ -337,6 +334,11 @@ func dashboard(t *testing.T) map[string]string {
 		}
 		for _, q := range p.Targets {
 			exprs[q.Expr] = p.Title
+		}
+	}
+	for _, want := range []string{"datasource", "job", "deployment"} {
+		if !slices.ContainsFunc(d.Templating.List, func(v struct{ Name, Type string }) bool { return v.Name == want }) {
+			t.Errorf("nobody can choose the dashboard's %s", want)
 		}
 	}
 	if d.UID == "" || len(exprs) < 40 {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -30,6 +32,7 @@ func TestEachAlertFiresOnARealFault(t *testing.T) {
 			"a healthy service is left in peace":    nothingHappens,
 			"more events than are delivered":        moreThanIsDelivered,
 			"events and endpoints that are no good": noGood,
+			"a secret that no key opens":            sealedElsewhere,
 			"streams that are full or gone":         streamsFullOrGone,
 			"names that cannot be resolved":         namesThatCannotBeResolved,
 			"a cluster that falls apart":            clusterFallsApart,
@@ -118,6 +121,45 @@ func noGood(t *testing.T) {
 	})
 	s.wantFiring(first, last, "WebhooksDeadLetters", "WebhooksEndpointsUnusable", "WebhooksManyEndpointsFail")
 	wantBoundedLabels(t, last, "stranger", "127.0.0.1")
+}
+
+// sealedElsewhere has one event wait for a secret that was sealed with another ring's
+// key. When nothing has arrived for a while, its lane alone tells of it.
+func sealedElsewhere(t *testing.T) {
+	s := start(t, options{})
+	s.awaitReady()
+	key, err := config.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := config.NewKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := delivery.NewSecret("sealed with a key of another ring")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := ring.Seal("elsewhere", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := config.Endpoint{Survey: "elsewhere", URL: "https://hooks.example.com/", Enabled: true, Secrets: []config.SealedSecret{sealed}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put("elsewhere", value)
+	s.publish("elsewhere", 1, 10)
+	arrived := s.await("an event that is parked", func(got scraped) bool {
+		return got.value("webhooks_unsealable_secrets_total") > 0 && got.value("webhooks_lane_events") == 1 && got.value("webhooks_in_flight") == 0
+	})
+	last := s.await("told of again and again", func(got scraped) bool {
+		return got.value("webhooks_unsealable_secrets_total") >= arrived.value("webhooks_unsealable_secrets_total")+2
+	})
+	if n := last.value("webhooks_unusable_endpoint_events_total"); n != 0 {
+		t.Errorf("%v times the settings were taken for not valid", n)
+	}
+	s.wantFiring(arrived, last, "WebhooksEndpointsUnusable")
 }
 
 // streamsFullOrGone fills the lanes of an endpoint that is switched off, then the

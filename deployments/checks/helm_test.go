@@ -67,10 +67,23 @@ var everything = valuesOf{
 	"podAnnotations":   valuesOf{"example.com/note": "yes"},
 }
 
-// render is `helm template`, with each manifest decoded into its type.
+// release is what a chart is installed as; no two have the same name in one namespace.
+type release struct{ namespace, name string }
+
+// usual is what most tests install the chart as.
+var usual = release{"popsee", "webhooks"}
+
 func render(t *testing.T, values valuesOf) map[string]any {
 	t.Helper()
-	files, err := template(values)
+	return usual.render(t, values)
+}
+
+func template(values valuesOf) (map[string]string, error) { return usual.template(values) }
+
+// render is `helm template`, with each manifest decoded into its type.
+func (r release) render(t *testing.T, values valuesOf) map[string]any {
+	t.Helper()
+	files, err := r.template(values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,12 +107,12 @@ func render(t *testing.T, values valuesOf) map[string]any {
 }
 
 // template renders the chart's files, each under its name.
-func template(values valuesOf) (map[string]string, error) {
+func (r release) template(values valuesOf) (map[string]string, error) {
 	chart, err := loader.Load(chartDir)
 	if err != nil {
 		return nil, err
 	}
-	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: "webhooks", Namespace: "popsee", IsInstall: true}, common.DefaultCapabilities)
+	merged, err := chartutil.ToRenderValues(chart, values, common.ReleaseOptions{Name: r.name, Namespace: r.namespace, IsInstall: true}, common.DefaultCapabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +198,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		"a prefix that is no name":     {"prefix": "e.u"},
 		"a prefix that is too long":    {"prefix": strings.Repeat("x", 33)},
 		"a monitor without a scheme":   {"nats": valuesOf{"monitors": []any{"nats-1:8222"}}},
+		"a deployment with a quote":    {"deployment": `e"u`},
 		"KEDA's monitor with a scheme": {"keda": valuesOf{"natsMonitoring": "http://nats:8222"}},
 		"KEDA without an account":      {"keda": valuesOf{"account": ""}},
 		"two users of NATS":            {"nats": valuesOf{"credsSecret": "a", "userSecret": "b"}},

@@ -26,6 +26,12 @@ webhooks in every one. */}}
 {{- with .Values.prefix }}{{ . }}_{{ end }}RESPONSES
 {{- end }}
 
+{{/* What the label deployment says on this release's figures, and nobody else's: names
+of releases are unique in a namespace only. */}}
+{{- define "webhooks.deployment" -}}
+{{- .Values.deployment | default (printf "%s/%s" .Release.Namespace .Release.Name) -}}
+{{- end }}
+
 {{/* Settings that the chart makes itself, and the value each comes from. */}}
 {{- define "webhooks.ownSettings" -}}
 NATS_URL: nats.url
