@@ -346,6 +346,29 @@ func TestTheLargestEventParksAndArrivesByteForByte(t *testing.T) {
 	})
 }
 
+// TestAHostThatAnswersLateGetsItsEvents: so many surveys at once make it suspect, and it
+// takes 30 events a second all the same.
+func TestAHostThatAnswersLateGetsItsEvents(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		const surveys = 64
+		for i := range surveys {
+			w.endpointAt(fmt.Sprint("s", i), "slow.test").follows(answer{status: 200, after: 1500 * time.Millisecond})
+		}
+		w.start()
+		var ids []string
+		for i := range surveys {
+			ids = append(ids, w.publish(fmt.Sprint("s", i)))
+		}
+		for i := range 300 {
+			ids = append(ids, w.publish(fmt.Sprint("s", i%surveys)))
+			w.advance(time.Second / 30)
+		}
+		w.advance(time.Minute)
+		w.wantAllDelivered(ids)
+		w.wantParked(0)
+	})
+}
+
 func TestOwnersLimitsHold(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 100 * time.Millisecond})

@@ -8,9 +8,9 @@
 //
 //	failing    the endpoint fails as a whole: its lane's owner tries it, nobody else
 //	slow       an attempt at this endpoint is older than a second
-//	suspect    32 attempts at this host were older than a second, and none was answered in time since;
-//	           one probe at a time goes out; or attempts at it hold an eighth of all slots, and none was
-//	           answered for 0.2 s
+//	suspect    32 attempts at this host were older than a second; one probe at a time goes out until one
+//	           is answered in time, or later with a 2xx while fewer than 32 are as old; or attempts at it
+//	           hold an eighth of all slots, and none was answered for 0.2 s
 //	crowded    such old attempts hold a quarter of all slots, and this endpoint has no recent 2xx
 //	full       the endpoint's budget and its short queue are used up
 //	limited    the owner's own limit is reached

@@ -80,7 +80,7 @@ type host struct {
 	flying  atomic.Int32 // attempts under way
 	heard   atomic.Int64 // when one was answered last, or began while no other was under way; Unix ns
 	old     atomic.Int32 // attempts older than oldAfter
-	suspect atomic.Bool  // so many were old at once, and none has been answered in time since
+	suspect atomic.Bool  // so many were old at once, and since then none was answered in time, and none late with a 2xx while fewer were old
 	probing atomic.Bool  // a probe is under way while the host is suspect
 }
 
