@@ -13,7 +13,7 @@
 //	           hold an eighth of all slots, and none was answered for 0.2 s
 //	crowded    such old attempts hold a quarter of all slots, and this endpoint has no recent 2xx
 //	full       the endpoint's budget and its short queue are used up
-//	limited    the owner's own limit is reached
+//	limited    the owner's own limit is reached; of attempts in flight, for longer than a moment
 //
 // Five failures in a row make an endpoint fail as a whole; a time-out counts as
 // five, and so does a wish to be left alone (Retry-After). That is told to the

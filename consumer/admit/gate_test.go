@@ -405,6 +405,111 @@ func TestAnOwnersLimitsAreHeld(t *testing.T) {
 	})
 }
 
+// quick makes an endpoint known for answering within so long.
+func quick(t *testing.T, g *Gate, survey string, took time.Duration) {
+	t.Helper()
+	first := fill(t, g, survey, "h", 1)[0]
+	time.Sleep(took)
+	first.Leave(Won)
+}
+
+func TestWhatIsAnsweredInAMomentWaitsForTheOwnersLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		took  time.Duration // 0: it has not answered yet
+		limit int
+		want  int
+	}{
+		"unknown": {0, 2, 0},
+		"quick":   {20 * time.Millisecond, 2, 20}, // 2 at a time, for a fifth of a second
+		"at once": {time.Microsecond, 2, queueLeast},
+		"slower":  {150 * time.Millisecond, 4, 5},
+		"slow":    {500 * time.Millisecond, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(2000)
+				if c.took > 0 {
+					quick(t, g, "s", c.took)
+				}
+				held := fill(t, g, "s", "h", c.limit)
+				limit := Limit{InFlight: c.limit}
+				got := make(chan *Ticket, c.want)
+				for range c.want {
+					if refusal := g.Ask("s", "h", limit); refusal != "" {
+						t.Errorf("asked beforehand: %q, although it may wait", refusal)
+					}
+					go func() {
+						ticket, _ := g.Enter(t.Context(), "s", "h", limit)
+						got <- ticket
+					}()
+					synctest.Wait()
+				}
+				start := time.Now()
+				if _, refusal := g.Enter(t.Context(), "s", "h", limit); refusal != Limited || time.Since(start) != 0 {
+					t.Errorf("got %q after %s, want limited at once", refusal, time.Since(start))
+				}
+				if refusal := g.Ask("s", "h", limit); refusal != Limited {
+					t.Errorf("asked beforehand: %q, want limited", refusal)
+				}
+				for range c.want {
+					held[0].Leave(Won)
+					held = append(held[1:], <-got)
+					if held[len(held)-1] == nil {
+						t.Fatal("one that waited was refused")
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWhoWaitsForALimitGivesUpAfterASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		quick(t, g, "s", 20*time.Millisecond)
+		fill(t, g, "s", "h", 1)
+		start := time.Now()
+		if _, refusal := g.Enter(t.Context(), "s", "h", Limit{InFlight: 1}); refusal != Limited || time.Since(start) != queueWait {
+			t.Errorf("got %q after %s, want limited after %s", refusal, time.Since(start), queueWait)
+		}
+	})
+}
+
+// TestALaneDoesNotWaitBehindWhatComesLive: its share of the owner's limit is larger.
+func TestALaneDoesNotWaitBehindWhatComesLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		quick(t, g, "s", 20*time.Millisecond)
+		held := fill(t, g, "s", "h", 4)
+		order := make(chan string, 4)
+		wait := func(who string, limit Limit) {
+			go func() {
+				if ticket, _ := g.Enter(t.Context(), "s", "h", limit); ticket != nil {
+					order <- who
+				}
+			}()
+			synctest.Wait()
+		}
+		wait("live", Limit{InFlight: 2})
+		wait("live", Limit{InFlight: 2})
+		wait("first of the lane", Limit{InFlight: 4})
+		wait("second of the lane", Limit{InFlight: 4})
+		for _, want := range []string{"first of the lane", "second of the lane"} {
+			held[0].Leave(Won)
+			held = held[1:]
+			if got := <-order; got != want {
+				t.Errorf("%s had its turn, want %s", got, want)
+			}
+		}
+		held[0].Leave(Won)
+		held[1].Leave(Won)
+		synctest.Wait()
+		if len(order) != 0 {
+			t.Errorf("%s had its turn beside two others, its share is two", <-order)
+		}
+	})
+}
+
 func TestAFewEventsWaitTheirTurnAndNoLongerThanASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(2000)
