@@ -54,7 +54,7 @@ func held(refusal admit.Refusal) lanes.Result {
 		r.After = heldOurs/2 + rand.N(heldOurs) //nolint:gosec // jitter is no secret
 	case admit.Slow:
 		r.After = heldSlow
-	case admit.Full, admit.Limited:
+	case admit.Full, admit.Limited: // what waits at the gate keeps the endpoint busy meanwhile
 	}
 	return r
 }

@@ -346,6 +346,29 @@ func TestTheLargestEventParksAndArrivesByteForByte(t *testing.T) {
 	})
 }
 
+// TestAHostThatAnswersLateGetsItsEvents: so many surveys at once make it suspect, and it
+// takes 30 events a second all the same.
+func TestAHostThatAnswersLateGetsItsEvents(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		const surveys = 64
+		for i := range surveys {
+			w.endpointAt(fmt.Sprint("s", i), "slow.test").follows(answer{status: 200, after: 1500 * time.Millisecond})
+		}
+		w.start()
+		var ids []string
+		for i := range surveys {
+			ids = append(ids, w.publish(fmt.Sprint("s", i)))
+		}
+		for i := range 300 {
+			ids = append(ids, w.publish(fmt.Sprint("s", i%surveys)))
+			w.advance(time.Second / 30)
+		}
+		w.advance(time.Minute)
+		w.wantAllDelivered(ids)
+		w.wantParked(0)
+	})
+}
+
 func TestOwnersLimitsHold(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.endpoint("s1").follows(answer{status: 200, after: 100 * time.Millisecond})
@@ -358,6 +381,47 @@ func TestOwnersLimitsHold(t *testing.T) {
 		w.wantAllDelivered(ids)
 		if n := w.internet.at("s1").mostAtOnce(100 * time.Millisecond); n > 2 {
 			t.Errorf("%d requests at once, the owner allows 2", n)
+		}
+	})
+}
+
+// TestALaneOfALimitedEndpointDrainsWhileMoreComes: an endpoint that may be sent four at
+// once, and answers each within 20 ms, takes 200 a second. Half of it must be there for a
+// lane, and what comes live, four at once every 50 ms, must not make the lane grow.
+func TestALaneOfALimitedEndpointDrainsWhileMoreComes(t *testing.T) {
+	const (
+		took    = 20 * time.Millisecond
+		atOnce  = 4
+		backlog = 400
+		takes   = atOnce * int(time.Second/took)
+	)
+	story(t, func(t *testing.T, w *world) {
+		failing, working := answer{status: 500, after: took}, answer{status: 200, after: took}
+		r := w.endpoint("s1").follows(failing)
+		e := w.stored("s1")
+		e.MaxInFlight = atOnce
+		w.put(e)
+		w.start()
+		w.publishMany("s1", backlog)
+		w.advance(time.Minute)
+		r.follows(working)
+		w.advance(2 * time.Minute)
+		if drained := rateOf(t, r, backlog); drained < float64(takes)/2 {
+			t.Errorf("the lane drains at %.0f events/s, less than half of %d", drained, takes)
+		}
+
+		r.follows(failing)
+		w.publishMany("s1", backlog/2)
+		w.advance(10 * time.Second)
+		r.follows(working)
+		for range 15 * 20 {
+			w.publishMany("s1", 4)
+			w.advance(50 * time.Millisecond)
+		}
+		w.advance(2 * time.Second)
+		w.wantParked(0)
+		if n := r.mostAtOnce(took); n > atOnce {
+			t.Errorf("%d requests at once, the owner allows %d", n, atOnce)
 		}
 	})
 }

@@ -8,12 +8,12 @@
 //
 //	failing    the endpoint fails as a whole: its lane's owner tries it, nobody else
 //	slow       an attempt at this endpoint is older than a second
-//	suspect    32 attempts at this host were older than a second, and none was answered in time since;
-//	           one probe at a time goes out; or attempts at it hold an eighth of all slots, and none was
-//	           answered for 0.2 s
+//	suspect    32 attempts at this host were older than a second; one probe at a time goes out until one
+//	           is answered in time, or later with a 2xx while fewer than 32 are as old; or attempts at it
+//	           hold an eighth of all slots, and none was answered for 0.2 s
 //	crowded    such old attempts hold a quarter of all slots, and this endpoint has no recent 2xx
 //	full       the endpoint's budget and its short queue are used up
-//	limited    the owner's own limit is reached
+//	limited    the owner's own limit is reached; of attempts in flight, for longer than a moment
 //
 // Five failures in a row make an endpoint fail as a whole; a time-out counts as
 // five, and so does a wish to be left alone (Retry-After). That is told to the

@@ -3,6 +3,7 @@ package admit
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,7 +81,7 @@ type host struct {
 	flying  atomic.Int32 // attempts under way
 	heard   atomic.Int64 // when one was answered last, or began while no other was under way; Unix ns
 	old     atomic.Int32 // attempts older than oldAfter
-	suspect atomic.Bool  // so many were old at once, and none has been answered in time since
+	suspect atomic.Bool  // so many were old at once, and since then none was answered in time, and none late with a 2xx while fewer were old
 	probing atomic.Bool  // a probe is under way while the host is suspect
 }
 
@@ -88,12 +89,18 @@ type host struct {
 type endpoint struct {
 	budget   budget
 	flying   tickets // in the order they began
-	queue    []chan struct{}
+	queue    []waiter
 	pace     time.Duration // of its latest 2xx, about; 0: there was none
 	lastGood time.Time
 	lastBad  time.Time
 	lastUsed time.Time
 	bucket   bucket
+}
+
+// waiter is an event that waits for its turn at an endpoint.
+type waiter struct {
+	turn chan struct{} // capacity one
+	most int           // its owner's limit of attempts in flight; 0: none
 }
 
 // NewGate returns a gate for a replica that holds at most slots events.
@@ -150,12 +157,12 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 			s.mu.Unlock()
 			return t, ""
 		}
-		if refusal != Full || len(e.queue) >= g.room(e) || !deadline.IsZero() && !now.Before(deadline) {
+		if len(e.queue) >= g.room(e, limit, refusal) || !deadline.IsZero() && !now.Before(deadline) {
 			s.mu.Unlock()
 			return nil, refusal
 		}
 		turn := make(chan struct{}, 1)
-		e.queue = append(e.queue, turn)
+		e.queue = append(e.queue, waiter{turn, limit.InFlight})
 		patience := e.patience()
 		s.mu.Unlock()
 		if deadline.IsZero() {
@@ -163,7 +170,7 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 		}
 		if !await(ctx, turn, deadline.Sub(now)) {
 			s.leaveQueue(e, turn)
-			return nil, Full
+			return nil, refusal
 		}
 	}
 }
@@ -180,7 +187,7 @@ func (g *Gate) judge(e *endpoint, h *host, limit Limit, now time.Time) Refusal {
 		return Suspect
 	case g.crowded(e, now):
 		return Crowded
-	case limit.InFlight > 0 && e.flying.n >= limit.InFlight:
+	case e.all(limit.InFlight):
 		return Limited
 	case limit.PerSecond > 0 && !e.bucket.has(limit.PerSecond, now):
 		return Limited
@@ -199,18 +206,30 @@ func (g *Gate) silent(h *host, now time.Time) bool {
 	return int64(h.flying.Load()) >= max(g.slots/hostShare, 2*hostOld) && !h.suspect.Load() && now.UnixNano()-h.heard.Load() >= int64(hostSilent)
 }
 
-// room is how many events may wait for an endpoint's budget. To park one and to try it
-// from its lane takes as much CPU as to send three, so what an endpoint answers in a
-// moment is not parked, were it all there is in hand: others would wait longer for that.
-// Of an endpoint that is not known to be quick, half of the slots are left to others.
-func (g *Gate) room(e *endpoint) int {
+// room is how many events may wait for an endpoint that refuses one. To park one and to
+// try it from its lane takes as much CPU as to send three, so what an endpoint answers in
+// a moment is not parked, were it all there is in hand: others would wait longer for that.
+// Of an endpoint that is not known to be quick, half of the slots are left to others. For
+// what its owner allows at once no more wait than are answered in that moment: beyond it
+// is what exceeds the limit. Only these two pass in a moment.
+func (g *Gate) room(e *endpoint, limit Limit, refusal Refusal) int {
 	slots := int(g.slots)
 	n := min(queueLeast, max(slots/2, 1))
-	if e.pace > 0 {
-		n = max(n, min(e.budget.size*int(queueGoal/e.pace), slots))
+	switch {
+	case refusal == Full && e.pace > 0:
+		return max(n, min(e.budget.size*int(queueGoal/e.pace), slots))
+	case refusal == Full:
+		return n
+	case refusal == Limited && e.all(limit.InFlight) && e.pace > 0:
+		return min(n, int(time.Duration(limit.InFlight)*queueGoal/e.pace))
+	default:
+		return 0
 	}
-	return n
 }
+
+// all says whether so many attempts are under way as an owner allows at once; 0 is no
+// limit.
+func (e *endpoint) all(most int) bool { return most > 0 && e.flying.n >= most }
 
 // patience is how long the last of a queue waits for its turn. A long queue is one of
 // an endpoint that was quick; should it hang now, the slots are needed.
@@ -249,8 +268,9 @@ func (g *Gate) Ask(survey events.Survey, hostName string, limit Limit) Refusal {
 	s, now := g.shard(survey), time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	refusal := g.judge(s.endpoint(survey, now), h, limit, now)
-	if refusal == Full {
+	e := s.endpoint(survey, now)
+	refusal := g.judge(e, h, limit, now)
+	if refusal == Full || len(e.queue) < g.room(e, limit, refusal) {
 		return "" // it would wait a moment, and mostly get its turn
 	}
 	return refusal
@@ -340,9 +360,9 @@ func (s *shard) endpoint(survey events.Survey, now time.Time) *endpoint {
 func (s *shard) leaveQueue(e *endpoint, turn chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, t := range e.queue {
-		if t == turn {
-			e.queue = append(e.queue[:i], e.queue[i+1:]...)
+	for i, w := range e.queue {
+		if w.turn == turn {
+			e.queue = slices.Delete(e.queue, i, i+1)
 			return
 		}
 	}
@@ -350,11 +370,19 @@ func (s *shard) leaveQueue(e *endpoint, turn chan struct{}) {
 	e.wake()
 }
 
-// wake gives the next event in the queue its turn.
+// wake gives the next event in the queue its turn: the first whose owner's limit leaves
+// room for it. A lane's share of that limit is larger than that of what comes live.
 func (e *endpoint) wake() {
-	if len(e.queue) > 0 && e.flying.n < e.budget.size {
-		e.queue[0] <- struct{}{}
-		e.queue = e.queue[1:]
+	if e.flying.n >= e.budget.size {
+		return
+	}
+	for i, w := range e.queue {
+		if !e.all(w.most) {
+			w.turn <- struct{}{}
+			copy(e.queue[1:], e.queue[:i]) // mostly nothing
+			e.queue = e.queue[1:]
+			return
+		}
 	}
 }
 

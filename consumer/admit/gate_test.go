@@ -3,6 +3,7 @@ package admit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,6 +257,132 @@ func TestASuspectHostStaysSoUntilItAnswersInTime(t *testing.T) {
 	})
 }
 
+// TestAHostThatAnswersLateIsTrustedAgain: it is slow, and delivers.
+func TestAHostThatAnswersLateIsTrustedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		var slow []*Ticket
+		for i := range 2 * hostOld {
+			slow = append(slow, fill(t, g, fmt.Sprint("slow", i), "shared", 1)...)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		g.Sweep(time.Now())
+		for i, ticket := range slow {
+			if i <= hostOld {
+				wantRefusedBesideAProbe(t, g, "shared", Suspect)
+			}
+			ticket.Leave(Won)
+		}
+		fill(t, g, "more", "shared", 8)
+	})
+}
+
+// wantRefusedBesideAProbe takes the one place that a suspect host has, asks for
+// another one and gives the first back.
+func wantRefusedBesideAProbe(t *testing.T, g *Gate, host string, want Refusal) {
+	t.Helper()
+	probe := fill(t, g, "probe", host, 1)[0]
+	wantRefused(t, g, "beside it", host, Limit{}, want)
+	probe.Leave(Neither)
+}
+
+func TestALate2xxDoesNotVouchForAHostOnWhichOthersHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		var slow, hanging []*Ticket
+		for i := range hostOld {
+			slow = append(slow, fill(t, g, fmt.Sprint("slow", i), "shared", 1)...)
+			hanging = append(hanging, fill(t, g, fmt.Sprint("hanging", i), "shared", 1)...)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		g.Sweep(time.Now())
+		for _, ticket := range slow[1:] {
+			ticket.Leave(Won)
+			wantRefusedBesideAProbe(t, g, "shared", Suspect)
+		}
+		time.Sleep(3500 * time.Millisecond)
+		for _, ticket := range hanging {
+			ticket.Leave(TimeOut)
+		}
+		wantRefusedBesideAProbe(t, g, "shared", Suspect)
+		slow[0].Leave(Lost) // late, and no 2xx
+		wantRefusedBesideAProbe(t, g, "shared", Suspect)
+		probe := fill(t, g, "slow1", "shared", 1)[0]
+		time.Sleep(1500 * time.Millisecond)
+		g.Sweep(time.Now())
+		probe.Leave(Won)
+		fill(t, g, "more", "shared", 8)
+	})
+}
+
+// TestASlowHostKeepsItsShareOfTheSlotsAndWorks sends at a steady rate to a host with many
+// surveys, beginning with a burst that makes it suspect.
+func TestASlowHostKeepsItsShareOfTheSlotsAndWorks(t *testing.T) {
+	const slots = 2000
+	for name, c := range map[string]struct {
+		rate, hang  int           // events a second; of so many surveys in 10 each attempt hangs
+		took        time.Duration // by the others
+		most, least int           // attempts under way; 2xx a second in the last half minute
+	}{
+		"as many as it can take":      {rate: 30, took: 1500 * time.Millisecond, most: 150, least: 28},
+		"more":                        {rate: 200, took: 1500 * time.Millisecond, most: 300, least: 80},
+		"much more, and it is slower": {rate: 500, took: 4 * time.Second, most: slots/hostShare + 500/5 + hostOld, least: 40},
+		"a tenth of its surveys hang": {rate: 500, hang: 1, took: 1200 * time.Millisecond, most: 450, least: 1},
+		"nine tenths of them hang":    {rate: 1500, hang: 9, took: 1200 * time.Millisecond, most: 450, least: 1},
+		"all of them hang":            {rate: 1500, hang: 10, most: slots/hostShare + 1500/5 + hostOld, least: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(slots)
+				most := 0
+				var late atomic.Int64 // 2xx of the last half minute
+				begin := func(i int, counts bool) {
+					took, end := c.took, Won
+					if i%10 < c.hang {
+						took, end = 5*time.Second, TimeOut
+					}
+					ticket, _ := enter(g, fmt.Sprint("s", i%3000), "shared", Limit{})
+					if ticket == nil {
+						return
+					}
+					most = max(most, g.Flying())
+					time.AfterFunc(took, func() {
+						ticket.Leave(end)
+						if counts && end == Won {
+							late.Add(1)
+						}
+					})
+				}
+				sent := 0
+				for tick := range 600 { // of a tenth of a second
+					if tick == 0 {
+						for ; sent < 64; sent++ {
+							begin(sent, false)
+						}
+					}
+					for range c.rate / 10 {
+						time.Sleep(time.Second / time.Duration(c.rate))
+						synctest.Wait()
+						begin(sent, tick >= 300)
+						sent++
+					}
+					g.Sweep(time.Now())
+				}
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				won := int(late.Load())
+				t.Logf("%d under way at most, %d 2xx a second", most, won/30)
+				if most > c.most {
+					t.Errorf("%d attempts were under way, want at most %d", most, c.most)
+				}
+				if won < c.least*30 {
+					t.Errorf("%d 2xx in half a minute, want at least %d", won, c.least*30)
+				}
+			})
+		})
+	}
+}
+
 func TestAnOwnersLimitsAreHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(2000)
@@ -274,6 +401,111 @@ func TestAnOwnersLimitsAreHeld(t *testing.T) {
 		ticket, _ := enter(g, "paced", "h", Limit{PerSecond: 10})
 		if ticket == nil {
 			t.Error("refused although a token came")
+		}
+	})
+}
+
+// quick makes an endpoint known for answering within so long.
+func quick(t *testing.T, g *Gate, survey string, took time.Duration) {
+	t.Helper()
+	first := fill(t, g, survey, "h", 1)[0]
+	time.Sleep(took)
+	first.Leave(Won)
+}
+
+func TestWhatIsAnsweredInAMomentWaitsForTheOwnersLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		took  time.Duration // 0: it has not answered yet
+		limit int
+		want  int
+	}{
+		"unknown": {0, 2, 0},
+		"quick":   {20 * time.Millisecond, 2, 20}, // 2 at a time, for a fifth of a second
+		"at once": {time.Microsecond, 2, queueLeast},
+		"slower":  {150 * time.Millisecond, 4, 5},
+		"slow":    {500 * time.Millisecond, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(2000)
+				if c.took > 0 {
+					quick(t, g, "s", c.took)
+				}
+				held := fill(t, g, "s", "h", c.limit)
+				limit := Limit{InFlight: c.limit}
+				got := make(chan *Ticket, c.want)
+				for range c.want {
+					if refusal := g.Ask("s", "h", limit); refusal != "" {
+						t.Errorf("asked beforehand: %q, although it may wait", refusal)
+					}
+					go func() {
+						ticket, _ := g.Enter(t.Context(), "s", "h", limit)
+						got <- ticket
+					}()
+					synctest.Wait()
+				}
+				start := time.Now()
+				if _, refusal := g.Enter(t.Context(), "s", "h", limit); refusal != Limited || time.Since(start) != 0 {
+					t.Errorf("got %q after %s, want limited at once", refusal, time.Since(start))
+				}
+				if refusal := g.Ask("s", "h", limit); refusal != Limited {
+					t.Errorf("asked beforehand: %q, want limited", refusal)
+				}
+				for range c.want {
+					held[0].Leave(Won)
+					held = append(held[1:], <-got)
+					if held[len(held)-1] == nil {
+						t.Fatal("one that waited was refused")
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWhoWaitsForALimitGivesUpAfterASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		quick(t, g, "s", 20*time.Millisecond)
+		fill(t, g, "s", "h", 1)
+		start := time.Now()
+		if _, refusal := g.Enter(t.Context(), "s", "h", Limit{InFlight: 1}); refusal != Limited || time.Since(start) != queueWait {
+			t.Errorf("got %q after %s, want limited after %s", refusal, time.Since(start), queueWait)
+		}
+	})
+}
+
+// TestALaneDoesNotWaitBehindWhatComesLive: its share of the owner's limit is larger.
+func TestALaneDoesNotWaitBehindWhatComesLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		quick(t, g, "s", 20*time.Millisecond)
+		held := fill(t, g, "s", "h", 4)
+		order := make(chan string, 4)
+		wait := func(who string, limit Limit) {
+			go func() {
+				if ticket, _ := g.Enter(t.Context(), "s", "h", limit); ticket != nil {
+					order <- who
+				}
+			}()
+			synctest.Wait()
+		}
+		wait("live", Limit{InFlight: 2})
+		wait("live", Limit{InFlight: 2})
+		wait("first of the lane", Limit{InFlight: 4})
+		wait("second of the lane", Limit{InFlight: 4})
+		for _, want := range []string{"first of the lane", "second of the lane"} {
+			held[0].Leave(Won)
+			held = held[1:]
+			if got := <-order; got != want {
+				t.Errorf("%s had its turn, want %s", got, want)
+			}
+		}
+		held[0].Leave(Won)
+		held[1].Leave(Won)
+		synctest.Wait()
+		if len(order) != 0 {
+			t.Errorf("%s had its turn beside two others, its share is two", <-order)
 		}
 	})
 }

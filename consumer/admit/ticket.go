@@ -55,8 +55,8 @@ func (t *Ticket) Leave(o Outcome) (failing bool) {
 	t.shard.mu.Unlock()
 	if o != TimeOut && o != Neither { // it was answered
 		t.host.heard.Store(now.UnixNano())
-		if !t.old {
-			t.host.suspect.Store(false) // in time
+		if !t.old || o == Won && t.host.old.Load() < hostOld {
+			t.host.suspect.Store(false) // in time, or late and no others hang: it is slow, and works
 		}
 	}
 	t.host.flying.Add(-1)

@@ -64,8 +64,10 @@ func (s *shard) start(ctx context.Context, l *lane) {
 }
 
 // slot takes what a try needs: one of the slots of all shards, and a probe's
-// place in the pace besides. Probes never take more than half of the slots: an
-// endpoint that hangs holds one for five seconds.
+// place in the pace besides. A lane takes one only while more are free than it has:
+// else a few that drain slowly would hold them all, for each takes its own again as
+// soon as a try has ended. Probes never take more than half of the slots: an endpoint
+// that hangs holds one for five seconds.
 func (s *shard) slot(l *lane, now time.Time) (release func(), ok bool) {
 	slots := s.o.slots
 	if l.probing && l.live > 0 && l.flying == 0 {
@@ -74,6 +76,8 @@ func (s *shard) slot(l *lane, now time.Time) (release func(), ok bool) {
 			return nil, false
 		}
 		slots = s.o.probes
+	} else if l.flying > 0 && l.flying >= cap(slots)-len(slots) {
+		return nil, false // until one of its own ends
 	}
 	select {
 	case slots <- struct{}{}:

@@ -1,0 +1,59 @@
+package lanes
+
+import (
+	"testing"
+	"time"
+)
+
+// TestSlowLanesLeaveSlotsToAQuickOne has lanes that never end a try, and takes back each
+// slot they are given as soon as it is free. Beside them one lane must go on.
+func TestSlowLanesLeaveSlotsToAQuickOne(t *testing.T) {
+	for _, c := range []struct{ slow, each, left int }{
+		{slow: 1, each: laneFly, left: laneFly}, // nobody is held back who does no harm
+		{slow: 2, each: laneFly, left: 43},
+		{slow: 4, each: 51, left: 26},
+		{slow: 64, each: 3, left: 2},
+		{slow: 200, each: 1, left: 1},
+	} {
+		s := newShard(t.Context(), New(nil, nil, Options{}), nil)
+		take := func(l *lane) bool {
+			if l.flying >= laneFly {
+				return false
+			}
+			_, ok := s.slot(l, time.Now())
+			if ok {
+				l.flying++
+			}
+			return ok
+		}
+		slow := make([]*lane, c.slow)
+		for i := range slow {
+			slow[i] = filled(1000)
+			for take(slow[i]) {
+			}
+		}
+		for range 10 * defaultSlots { // a try ends, its lane takes what it can
+			for _, l := range slow {
+				if l.flying > 0 {
+					<-s.o.slots
+					l.flying--
+				}
+				for take(l) {
+				}
+			}
+		}
+		least := laneFly
+		for _, l := range slow {
+			least = min(least, l.flying)
+		}
+		if least < c.each {
+			t.Errorf("%d slow lanes: one has %d slots, want at least %d", c.slow, least, c.each)
+		}
+		quick := filled(1000)
+		for take(quick) {
+		}
+		if quick.flying < c.left {
+			t.Errorf("%d slow lanes: %d slots are left for a quick one, want at least %d", c.slow, quick.flying, c.left)
+		}
+	}
+}
