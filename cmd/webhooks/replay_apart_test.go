@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +75,8 @@ func startReplay(t *testing.T, n config.NATSSettings, flags ...string) (r replay
 	if code != exitOK {
 		t.Fatalf("exit %d: %s", code, out)
 	}
-	must(t, json.Unmarshal([]byte(out[strings.Index(out, "{"):]), &r))
+	_, record, _ := strings.Cut(out, "{") // behind what else it says
+	must(t, json.Unmarshal([]byte("{"+record), &r))
 	return r
 }
 
@@ -141,5 +147,99 @@ func TestWhatNobodyHasSettledIsInNoReplay(t *testing.T) {
 		if l, r := got.times(fmt.Sprint("r", i)); l != 1 || r != replayed {
 			t.Errorf("event %d came %d times live and %d times in the replay, want 1 and %d", i, l, r, replayed)
 		}
+	}
+}
+
+// natsProcess is a real nats-server that can be killed.
+type natsProcess struct {
+	bin, conf, address string
+	cmd                *exec.Cmd
+}
+
+func newNATSProcess(t *testing.T) *natsProcess {
+	t.Helper()
+	dir := t.TempDir()
+	address, err := newPorts().free()
+	must(t, err)
+	p := &natsProcess{bin: filepath.Join(dir, "nats-server"), conf: filepath.Join(dir, "nats.conf"), address: address}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", p.bin, "github.com/nats-io/nats-server/v2")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build nats-server: %v\n%s", err, out)
+	}
+	must(t, os.WriteFile(p.conf, fmt.Appendf(nil, "listen: %q\nmax_payload: 8MB\njetstream { store_dir: %q, max_file_store: 1GB, sync_interval: always }\n", address, filepath.Join(dir, "store")), 0o600))
+	p.start(t)
+	t.Cleanup(func() { p.kill(t) })
+	return p
+}
+
+func (p *natsProcess) start(t *testing.T) {
+	t.Helper()
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), p.bin, "-c", p.conf)
+	must(t, p.cmd.Start())
+	within(t, func() string {
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", p.address)
+		if err != nil {
+			return "nats-server does not listen: " + err.Error()
+		}
+		must(t, c.Close())
+		return ""
+	})
+}
+
+// kill is what kill -9 does.
+func (p *natsProcess) kill(t *testing.T) {
+	t.Helper()
+	must(t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait() // it says that it was killed
+}
+
+// TestAReplaySurvivesAKilledNATS kills the server, whose word for what was settled
+// lately is lost, and starts it on what is on its disk.
+func TestAReplaySurvivesAKilledNATS(t *testing.T) {
+	t.Parallel() // it mostly waits
+	const stored, perSecond = 200, 50
+	p := newNATSProcess(t)
+	settings := testSettings(t.TempDir())
+	settings.NATS.URL, settings.Keys.Ring = "nats://"+p.address, newRing(t)
+	settings.Delivery.AckWait = 5 * time.Second // so long it takes until what was under way comes again
+	v, err := openService(t.Context(), settings, noEnv, zerolog.Nop())
+	must(t, err)
+	defer running(t, v)()
+	got, url := listenBothWays(t)
+	connect(t, v, "s1", url, plantedSecret)
+	publishNumbered(t, v.js, 1, stored)
+	waitSettled(t, v)
+	id := startReplay(t, settings.NATS, "--since", "1", "--until", fmt.Sprint(stored), "--rate", fmt.Sprint(perSecond)).ID
+	within(t, func() string {
+		if _, replayed := got.times(fmt.Sprint("r", stored/2)); replayed == 0 {
+			return "half of it is not replayed"
+		}
+		return ""
+	})
+	p.kill(t)
+	p.start(t)
+	if _, replayed := got.times(fmt.Sprint("r", stored)); replayed > 0 {
+		t.Error("the server was killed after the replay")
+	}
+	r := waitReplayed(t, v.js, id)
+	if r.Counts.Sum() < stored || r.Counts.Delivered+r.Counts.Parked != r.Counts.Sum() {
+		t.Errorf("of %d events the replay says %+v", stored, r.Counts)
+	}
+	within(t, func() string { // what is parked comes from its lane
+		for i := 1; i <= stored; i++ {
+			if _, replayed := got.times(fmt.Sprint("r", i)); replayed == 0 {
+				return fmt.Sprintf("event %d was not replayed", i)
+			}
+		}
+		return ""
+	})
+	twice := 0
+	for i := 1; i <= stored; i++ {
+		_, replayed := got.times(fmt.Sprint("r", i))
+		twice += replayed - 1
+	}
+	if twice > 0 { // the replica lives on, and knows what the server has forgotten
+		t.Errorf("%d events were replayed twice", twice)
 	}
 }
