@@ -129,6 +129,7 @@ type Consumer struct {
 	held     sync.Map      // *leases.Lease -> nothing: whose shards are being worked on
 	health   *health.Board // open while Run runs
 	replays  *replay.Runner
+	seats    seats           // of replayed events that wait in hand
 	yields   replay.Yielding // whether replays wait for live events
 	unsent   later           // acknowledgements NATS was away for
 	returns  later           // what is given back once no pull of ours is open that would only bring it again
@@ -178,7 +179,7 @@ func New(js jetstream.JetStream, endpoints Endpoints, sender Sender, o Options) 
 	c.ways.add(c.live)
 	c.hands = newHands(c.handleOne)
 	c.replays = replay.New(js, fromReplays{c}, replay.Options{
-		Layout: o.Layout, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log, Panics: o.Panics,
+		Layout: o.Layout, Slots: replaySlots, Replicas: func() int { return len(c.leases.Replicas()) }, Hold: c.needsAll, Log: o.Log, Panics: o.Panics,
 		Settled: c.metrics.replayed, Working: func(jobs int) { c.metrics.replays.Set(float64(jobs)) },
 	})
 	c.metrics.slots.Set(float64(o.slots()))

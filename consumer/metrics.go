@@ -60,7 +60,7 @@ const (
 
 	// On replays alone.
 	outcomeSkipped = "skipped"  // of another survey or response than asked for
-	outcomeLeftOut = "left_out" // its endpoint fails, and its lane has no room
+	outcomeLeftOut = "left_out" // its endpoint fails or is busy, and its lane has no room
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {

@@ -393,7 +393,7 @@ func TestAReplayLeavesHalfOfALaneToLiveEvents(t *testing.T) {
 	})
 }
 
-func TestAReplayToABusyEndpointWaitsForIt(t *testing.T) {
+func TestAReplayOfOneSurveyWaitsForItsBusyEndpoint(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.laneMost = 20
 		r := w.endpoint("s1")
@@ -401,12 +401,71 @@ func TestAReplayToABusyEndpointWaitsForIt(t *testing.T) {
 		w.publishMany("s1", 600)
 		w.advance(5 * time.Minute)
 		r.follows(answer{status: 200, after: 900 * time.Millisecond})
-		job := w.replay(nil)
+		job := w.replay(func(r *replay.Record) { r.Surveys = []events.Survey{"s1"} })
 		w.advance(3 * time.Minute)
 		j := w.job(job)
 		if j.State != replay.Done || j.Counts.LeftOut != 0 || j.Counts.Delivered+j.Counts.Parked != 600 {
 			t.Errorf("the replay is %+v", j)
 		}
+		w.wantParked(0)
+	})
+}
+
+// limit lets a survey's owner allow so many events a second.
+func (w *world) limit(survey string, perSecond float64) {
+	w.t.Helper()
+	e := w.stored(survey)
+	e.RatePerSecond = perSecond
+	w.put(e)
+}
+
+// TestAReplayOverALimitedEndpointHoldsNobodyUp has more events of one survey than there
+// are slots before those of the others, and an owner who allows one a second.
+func TestAReplayOverALimitedEndpointHoldsNobodyUp(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		const slow, quick, laneHalf, seats = 800, 300, 20, 64
+		w.laneMost = 2 * laneHalf
+		w.endpoint("limited")
+		r := w.endpoint("s2")
+		w.endpoint("s3")
+		w.start()
+		var ids []string
+		for range slow / 100 { // no more at once than the live path sends without its lane
+			ids = append(ids, w.publishMany("limited", 100)...)
+			w.advance(time.Second)
+		}
+		fine, other := w.publishMany("s2", quick), w.publishMany("s3", quick)
+		w.advance(5 * time.Second)
+		w.wantAllDelivered(append(append(ids, fine...), other...))
+		w.limit("limited", 1)
+		w.advance(time.Second)
+		all := w.replay(nil)
+		w.advance(7 * time.Second) // it has come to the limited one's
+		one := w.replay(func(r *replay.Record) { r.Surveys = []events.Survey{"s3"} })
+		w.advance(5 * time.Second)
+		w.wantDone(one, replay.Counts{Delivered: quick})
+		w.advance(5 * time.Second)
+		if n := r.replayed(all); n != quick {
+			t.Errorf("%d of the %d events behind the limited survey's were replayed, after %d slots' worth of which one is sent a second", n, quick, slow)
+		}
+		w.advance(5 * time.Minute)
+		j := w.job(all)
+		sum := j.Counts.Delivered + j.Counts.Parked + j.Counts.LeftOut
+		if j.State != replay.Done || sum != slow+2*quick || j.Counts.LeftOut < slow-laneHalf-2*seats || j.Counts.LeftOut > slow-laneHalf-seats {
+			t.Errorf("the replay is %+v", j)
+		}
+		from, named := j.LeftOut["limited"]
+		if !named || len(j.LeftOut) != 1 {
+			t.Errorf("it says that of %v something was left out", j.LeftOut)
+		}
+		w.limit("limited", 10)
+		w.advance(time.Minute)
+		rest := w.replay(func(r *replay.Record) { r.Surveys, r.Start = []events.Survey{"limited"}, from })
+		w.advance(10 * time.Minute)
+		if j := w.job(rest); j.State != replay.Done || j.Counts.LeftOut != 0 {
+			t.Errorf("the replay of what was left out is %+v", j)
+		}
+		w.wantReplayed(ids, slow) // what stood behind the first that was left out, and was not, comes twice
 		w.wantParked(0)
 	})
 }

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,6 +14,7 @@ import (
 )
 
 const (
+	replaySlots    = 512                    // events of replays in hand at once, all jobs together: the live consumer has slots of its own
 	replayPatience = 5 * time.Second        // a busy endpoint's event waits in hand so long before its lane is the better place
 	replayAgain    = 500 * time.Millisecond // between its tries to be let through
 )
@@ -34,7 +36,10 @@ type fromReplays struct{ *Consumer }
 
 // Begin implements replay.Deliverer.
 func (c fromReplays) Begin(job replay.Record) replay.Sending {
-	s := &sending{c: c.Consumer, way: &way{replay: job.ID, inflight: newInflight(), meant: meantBy(job)}}
+	s := &sending{c: c.Consumer, way: &way{replay: job.ID, inflight: newInflight(), meant: meantBy(job)}, alone: job.Response != ""}
+	if len(job.Surveys) == 1 {
+		s.alone, s.only = true, job.Surveys[0]
+	}
 	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes, c.o.Panics)
 	c.ways.add(s.way)
 	return s
@@ -59,9 +64,19 @@ func meantBy(job replay.Record) func(events.Survey, events.Event) bool {
 
 // sending is one replay in the hands of this replica.
 type sending struct {
-	c    *Consumer
-	way  *way
-	room *rooms
+	c     *Consumer
+	way   *way
+	room  *rooms
+	alone bool          // it is about one survey or response: nobody else's events wait behind one that waits
+	only  events.Survey // that survey; empty when there are several, or it is not known
+}
+
+// Most implements replay.Sending. What could not even wait in hand would come in vain.
+func (s *sending) Most() int {
+	if s.only == "" {
+		return math.MaxInt
+	}
+	return s.c.seats.free(s.only)
 }
 
 // End implements replay.Sending.
@@ -97,15 +112,21 @@ var replayOutcomes = map[string]replay.Outcome{
 }
 
 // consider is the live path's, with more patience: a replay is in no hurry, so an
-// event whose endpoint is busy waits in hand, and no lane is filled for it.
+// event whose endpoint is busy waits in hand where it has a seat, and no lane is
+// filled for it.
 func (s *sending) consider(ctx, work context.Context, in arrival) conclusion {
+	var w waiting
+	defer func() { s.c.seats.leave(w.seat) }()
 	for began := time.Now(); ; {
 		end := s.c.consider(ctx, work, in)
-		switch s.weigh(work, end, time.Since(began)) {
+		w.long = time.Since(began)
+		switch s.weigh(work, end, &w) {
 		case placeTaken:
 			return end
 		case placeNone:
 			return conclusion{action: actAck, outcome: outcomeLeftOut, survey: end.parked.Survey, span: end.span}
+		case placeBack:
+			return conclusion{action: actLeave, outcome: outcomeLeft, span: end.span}
 		case placeLater:
 			settledAs(end.span, outcomeLeft)
 		}
@@ -115,41 +136,59 @@ func (s *sending) consider(ctx, work context.Context, in arrival) conclusion {
 	}
 }
 
+// waiting is how an event of a replay waits in hand.
+type waiting struct {
+	long time.Duration // since it was taken in hand
+	seat events.Survey // whose seat it has; empty when it has none
+}
+
 // place is where an event of a replay goes.
 type place uint8
 
 const (
 	placeTaken place = iota // where the live path would have it
 	placeLater              // nowhere yet: it waits in hand
+	placeBack               // back to the server, which brings it again
 	placeNone               // its lane has no room, and nobody knows when it will
 )
 
-// weigh asks for room only where that decides.
-func (s *sending) weigh(work context.Context, end conclusion, waited time.Duration) place {
-	if end.action != actPark || busy(end.refused) && waited < replayPatience {
-		return placeOf(end, waited, false)
+// weigh looks for a seat where one helps, and asks for room only where that decides.
+func (s *sending) weigh(work context.Context, end conclusion, w *waiting) place {
+	if end.action != actPark {
+		return placeTaken
 	}
-	room, err := s.room.take(work, end.parked.Survey, len(end.parked.Body))
+	survey := end.parked.Survey
+	if busy(end.refused) && w.seat == "" && s.c.seats.take(survey) {
+		w.seat = survey
+	}
+	if p := s.placeOf(end, *w, false); p == placeLater && w.long < replayPatience {
+		return p
+	}
+	room, err := s.room.take(work, survey, len(end.parked.Body))
 	if err != nil {
 		s.c.quiet.Warn(err, "the room in a lane is not known; a replayed event waits")
-		return placeLater
+		return placeBack
 	}
-	return placeOf(end, waited, room)
+	return s.placeOf(end, *w, room)
 }
 
-// placeOf is the only place that decides it. A lane with little room is left to
-// live events. An endpoint that is merely busy is waited for; for one that fails
-// that could be days.
-func placeOf(end conclusion, waited time.Duration, room bool) place {
+// placeOf is the only place that decides it. A lane with little room is left to live
+// events. An endpoint that is merely busy is waited for, by as many events as have a
+// seat; for one that fails that could be days. What has neither seat nor room would
+// hold up others: it is left out, unless it is all that the job is about.
+func (s *sending) placeOf(end conclusion, w waiting, room bool) place {
+	waits := busy(end.refused) && w.seat != ""
 	switch {
 	case end.action != actPark:
 		return placeTaken
-	case busy(end.refused) && waited < replayPatience:
+	case waits && w.long < replayPatience:
 		return placeLater
 	case room:
 		return placeTaken
-	case busy(end.refused):
+	case waits:
 		return placeLater
+	case busy(end.refused) && s.alone:
+		return placeBack
 	default:
 		return placeNone
 	}

@@ -21,11 +21,16 @@ type right struct {
 // it that a sensible list of permissions names together.
 func rights(n events.Names) []right {
 	api := func(format string, args ...any) string { return "$JS.API." + fmt.Sprintf(format, args...) }
+	replaying := n.ReplayConsumer("doctor")
 	all := []right{
 		{api("INFO"), "starting"},
 		{api("CONSUMER.CREATE.%s.doctor", n.Stream()), "making the live consumer, and readers of the event stream"},
 		{api("CONSUMER.INFO.%s.%s", n.Stream(), n.Consumer()), "watching the live consumer"},
 		{api("CONSUMER.MSG.NEXT.%s.%s", n.Stream(), n.Consumer()), "taking events"},
+		{api("CONSUMER.CREATE.%s.%s", n.Stream(), replaying), "beginning replays"},
+		{api("CONSUMER.INFO.%s.%s", n.Stream(), replaying), "seeing how far a replay has come"},
+		{api("CONSUMER.MSG.NEXT.%s.%s", n.Stream(), replaying), "taking the events of replays"},
+		{api("CONSUMER.DELETE.%s.%s", n.Stream(), replaying), "removing the consumers of replays that have ended"},
 		{api("CONSUMER.DELETE.%s.doctor", n.Stream()), "removing its readers"},
 		{"$JS.ACK." + n.Stream() + ".doctor", "acknowledging events"},
 		{api("CONSUMER.CREATE.%s.doctor", n.Lanes()), "reading lanes"},

@@ -234,7 +234,7 @@ func leftOut(r replay.Record) string {
 	if more := len(surveys) - leftOutShown; more > 0 {
 		parts = append(parts, fmt.Sprintf("and so on: %s more, which --json names", count(more, "survey")))
 	}
-	return "their endpoints fail and their lanes had no room; when they work: " + strings.Join(parts, " ; ")
+	return "their endpoints failed or were busy, and their lanes had no room; when they work, or at once if they were busy: " + strings.Join(parts, " ; ")
 }
 
 // uncounted says what is known of events that nobody has counted, and who knows more.

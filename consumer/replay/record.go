@@ -36,9 +36,10 @@
 //
 // A job has a rate, which the replicas share; all jobs of a replica share slots that
 // are not the live consumer's; and nothing is pulled while the live consumer is behind
-// (pace.go). An event whose endpoint is busy waits in hand, one whose endpoint fails is
-// parked in its lane like any other, as long as that leaves half of the lane to live
-// events. What then has no place is left out, and the record says from where on.
+// (pace.go). An event whose endpoint is busy waits in hand, as long as few do; the others,
+// and those whose endpoints fail, are parked in their lanes, as long as that leaves half
+// of a lane to live events. What then has no place is left out, and the record says from
+// where on; but a job for one survey or response goes on when its endpoint has time.
 //
 // # Where things are
 //
@@ -137,7 +138,7 @@ type Counts struct {
 	NoWebhook uint64 `json:"no_webhook,omitempty"` // their surveys have no webhook: nothing is owed
 	Dead      uint64 `json:"dead,omitempty"`       // they can never be delivered: dead letters
 	Skipped   uint64 `json:"skipped,omitempty"`    // read, and of another survey or response than asked for
-	LeftOut   uint64 `json:"left_out,omitempty"`   // their endpoints fail, and their lanes have no room
+	LeftOut   uint64 `json:"left_out,omitempty"`   // their endpoints fail or are busy, and their lanes have no room
 }
 
 // Uncounted is how many events of a job that is done nobody has counted. They were

@@ -34,7 +34,7 @@ const (
 	NoWebhook Outcome = "no_webhook"
 	Dead      Outcome = "dead"
 	Skipped   Outcome = "skipped"  // of another survey or response than asked for
-	LeftOut   Outcome = "left_out" // its endpoint fails, and its lane has no room
+	LeftOut   Outcome = "left_out" // its endpoint fails or is busy, and its lane has no room
 	Repeated  Outcome = "repeated" // it was settled already, and came again
 	Left      Outcome = "left"     // unacknowledged: it comes again
 )
@@ -62,6 +62,9 @@ type Sending interface {
 	// Send takes one message to its end and settles it. When ctx ends, it leaves alone
 	// what has not been sent; when work ends, also what is under way.
 	Send(ctx, work context.Context, msg jetstream.Msg) Result
+	// Most is how many messages more are worth pulling now, when there are few places
+	// for them.
+	Most() int
 	// End says that no more messages come, and none is in hand.
 	End()
 }

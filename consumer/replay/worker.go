@@ -373,11 +373,11 @@ func (w *worker) leave(work context.Context) {
 func (w *worker) pull(ctx, work context.Context) {
 	for ctx.Err() == nil {
 		cons := w.cons.Load()
-		if cons == nil || w.r.o.Hold() {
+		n := min(pullSize(w.pulls.Limit()), w.sending.Most())
+		if cons == nil || n <= 0 || w.r.o.Hold() {
 			wait.For(ctx, pullAgain)
 			continue
 		}
-		n := pullSize(w.pulls.Limit())
 		if w.beyond.Load() {
 			n = min(n, beyondPull)
 			wait.For(ctx, w.r.o.Every)

@@ -15,6 +15,7 @@ type arrivals struct {
 	times   []atomic.Uint32     // by event: how often it came
 	latency []atomic.Int64      // by event, from publication to first arrival; healthy ones
 	at      []atomic.Int64      // by event, when it came first, in ns since began; healthy ones
+	again   []atomic.Bool       // by event: it came in a replay; healthy ones
 	seconds [3600]atomic.Uint32 // requests in each second since began
 	refused [3600]atomic.Uint32 // of them, those that failed
 
@@ -35,13 +36,13 @@ type mended struct {
 func newArrivals(s scenario) *arrivals {
 	n := s.total()
 	return &arrivals{
-		s: s, began: time.Now(), times: make([]atomic.Uint32, n), latency: make([]atomic.Int64, n), at: make([]atomic.Int64, n),
+		s: s, began: time.Now(), times: make([]atomic.Uint32, n), latency: make([]atomic.Int64, n), at: make([]atomic.Int64, n), again: make([]atomic.Bool, n),
 		failed: map[int][]time.Time{}, mended: map[int]mended{},
 	}
 }
 
-// add counts one request.
-func (a *arrivals) add(now time.Time, survey int, k kind, body []byte) error {
+// add counts one request; replayed says whether a replay sent it.
+func (a *arrivals) add(now time.Time, survey int, k kind, body []byte, replayed bool) error {
 	if i := int(now.Sub(a.began).Seconds()); i < len(a.seconds) {
 		a.seconds[i].Add(1)
 		if k != healthy {
@@ -62,6 +63,9 @@ func (a *arrivals) add(now time.Time, survey int, k kind, body []byte) error {
 	i, published, err := readEvent(body)
 	if err != nil || i >= len(a.times) {
 		return errNoEvent
+	}
+	if replayed {
+		a.again[i].Store(true)
 	}
 	if a.times[i].Add(1) == 1 {
 		a.latency[i].Store(now.UnixNano() - published)
@@ -97,6 +101,7 @@ func (a *arrivals) count() count { return count{a.healthy.Load(), a.failing.Load
 type tally struct {
 	Healthy    int // distinct healthy events that count
 	Duplicates int // requests for healthy events that had come before
+	Replayed   int // distinct healthy events that came in a replay
 	P50        float64
 	P90        float64
 	P99        float64
@@ -140,6 +145,9 @@ func (a *arrivals) sumHealthy(t *tally) {
 	for i := range a.times {
 		n := int(a.times[i].Load())
 		t.Duplicates += max(n-1, 0)
+		if a.again[i].Load() {
+			t.Replayed++
+		}
 		if n > 0 && i >= a.s.first() {
 			latency, at = append(latency, a.latency[i].Load()), append(at, a.at[i].Load())
 		}

@@ -67,7 +67,7 @@ func TestRequestsToAFailingEndpointCountFromItsFirstFailure(t *testing.T) {
 	a := newArrivals(s)
 	for _, at := range []time.Duration{0, 4 * time.Second, 29 * time.Second, 34 * time.Second, 36 * time.Second} {
 		for survey := range 2 {
-			if err := a.add(a.began.Add(at), survey, s.kind(survey), nil); err != nil {
+			if err := a.add(a.began.Add(at), survey, s.kind(survey), nil, false); err != nil {
 				t.Fatal(err)
 			}
 		}

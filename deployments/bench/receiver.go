@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/popsee/webhooks/delivery"
 	"github.com/popsee/webhooks/deployments/internal/process"
 )
 
@@ -141,7 +142,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if r.mended[s].Load() {
 		k = healthy
 	}
-	if err := r.counts.add(now, s, k, body); err != nil {
+	if err := r.counts.add(now, s, k, body, req.Header.Get(delivery.HeaderReplay) != ""); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -42,7 +42,8 @@ type replayReport struct {
 	Live    float64       // the rate at which a backlog was delivered live
 	Again   float64       // at which the same events were replayed
 	Counts  replay.Counts // of that replay
-	Missing int           // events that were not replayed
+	Missing int           // events that did not come again
+	Unknown uint64        // events of which no replica said what became of them
 	RSS     float64       // of the service, at most, in MiB
 	Beside  []besideRound
 }
@@ -156,12 +157,12 @@ func (c *replayCommand) again(ctx context.Context, bin string) (r replayReport, 
 	if job, err = g.replayEnded(ctx, job.ID); err != nil {
 		return r, err
 	}
-	r.Again, r.Counts = float64(c.Events)/job.Since.Sub(job.At).Seconds(), job.Counts
+	r.Again, r.Counts, r.Unknown = float64(c.Events)/job.Since.Sub(job.At).Seconds(), job.Counts, job.Uncounted()
 	second, err := g.arrivals(ctx)
 	if err != nil {
 		return r, err
 	}
-	r.Missing = max(c.Events-(second.Duplicates-first.Duplicates), 0)
+	r.Missing = c.Events - second.Replayed
 	used, err := g.consumer.Usage()
 	r.RSS = float64(used.HWM) / (1 << 20)
 	return r, err
@@ -265,10 +266,11 @@ func (g *rig) replayAll(ctx context.Context, perSecond float64) (replay.Record, 
 	return r, replay.Create(ctx, g.js, names, r)
 }
 
-// replayEnded waits until a replay has ended.
+// replayEnded waits until a replay has ended, and its replicas have said what became of
+// its events.
 func (g *rig) replayEnded(ctx context.Context, id string) (r replay.Record, err error) {
 	for changed, sum := time.Now(), uint64(0); ; {
-		if r, err = replay.Look(ctx, g.js, layout.Layout{}.Names, id); err != nil || r.State.Ended() {
+		if r, err = replay.Look(ctx, g.js, layout.Layout{}.Names, id); err != nil || r.State.Ended() && (r.Uncounted() == 0 || !r.Reporting(time.Now())) {
 			return r, err
 		}
 		if n := r.Counts.Sum(); n != sum {
@@ -311,7 +313,10 @@ func (c *replayCommand) text(r replayReport) string {
 func (r replayReport) verdict() error {
 	var errs []error
 	if r.Missing > 0 {
-		errs = append(errs, fmt.Errorf("%d events were not replayed", r.Missing))
+		errs = append(errs, fmt.Errorf("%d events did not come again", r.Missing))
+	}
+	if r.Counts.Delivered != uint64(r.Events) || r.Unknown > 0 { //nolint:gosec // never negative
+		errs = append(errs, fmt.Errorf("of %d events the replay says %+v, and nothing of %d", r.Events, r.Counts, r.Unknown))
 	}
 	if share := r.Again / r.Live; r.Events > 0 && share < leastReplay {
 		errs = append(errs, fmt.Errorf("replayed at %.2f of the live rate, at least %.2f is asked", share, leastReplay))

@@ -88,7 +88,8 @@ func (d *Desk) reach(ctx context.Context) (reach, error) {
 	}
 	cons, err := stream.Consumer(ctx, d.names.Consumer())
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return st, nil // the service was never started: it will begin with new events
+		st.settled, err = d.settledWithout(ctx, st.last)
+		return st, err
 	}
 	if err != nil {
 		return st, fmt.Errorf("look at consumer %s: %w", d.names.Consumer(), err)
@@ -97,4 +98,15 @@ func (d *Desk) reach(ctx context.Context) (reach, error) {
 		st.settled = min(live.AckFloor.Stream, st.last)
 	}
 	return st, nil
+}
+
+// settledWithout is up to where everything is settled while there is no live consumer:
+// a service that was never started begins with new events, and any other makes the
+// consumer anew behind the mark.
+func (d *Desk) settledWithout(ctx context.Context, last uint64) (uint64, error) {
+	p, known, err := mark.Read(ctx, d.js, d.names)
+	if err != nil || !known {
+		return last, err
+	}
+	return min(p.Floor, last), nil
 }

@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/popsee/webhooks/cmd/webhooks/internal/search"
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/replay"
+	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -47,22 +51,44 @@ func (d *Desk) Plan(ctx context.Context, q Request) (Plan, error) {
 	return Plan{Record: r, Notes: b.notes}, err
 }
 
-// connected refuses surveys that nothing would be sent for.
+// askedAtOnce is how many endpoints are read at once: a thousand one after the other
+// would take longer than anybody waits, where NATS is far.
+const askedAtOnce = 32
+
+// connected refuses surveys that nothing would be sent for. Of several it names the
+// first.
 func (d *Desk) connected(ctx context.Context, surveys []events.Survey) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	editor, err := d.editor(ctx)
+	editor, err := asked(ctx, d.editor)
 	if err != nil {
 		return err
 	}
-	for _, survey := range surveys {
-		_, err := editor.Get(ctx, survey)
-		switch {
-		case errors.Is(err, config.ErrNoEndpoint):
-			return refuse(NoEndpoint, string(survey), "survey %s has no endpoint: nothing would be sent", survey)
-		case err != nil && !errors.Is(err, config.ErrInvalidEndpoint):
-			return err
+	var asking errgroup.Group
+	asking.SetLimit(askedAtOnce)
+	var enough atomic.Bool
+	found := make([]error, len(surveys))
+	for i, survey := range surveys {
+		if enough.Load() {
+			break
 		}
+		asking.Go(func() error {
+			found[i] = (*panics.Guard)(nil).Try(panics.PlaceAdmin, func() error { return connectedOne(ctx, editor, survey) })
+			if found[i] != nil {
+				enough.Store(true)
+			}
+			return nil
+		})
+	}
+	_ = asking.Wait() // what was found is in found, in its order
+	return cmp.Or(found...)
+}
+
+func connectedOne(ctx context.Context, editor *config.Editor, survey events.Survey) error {
+	_, err := asked(ctx, func(ctx context.Context) (config.Endpoint, error) { return editor.Get(ctx, survey) })
+	switch {
+	case errors.Is(err, config.ErrNoEndpoint):
+		return refuse(NoEndpoint, string(survey), "survey %s has no endpoint: nothing would be sent", survey)
+	case err != nil && !errors.Is(err, config.ErrInvalidEndpoint):
+		return err
 	}
 	return nil
 }
