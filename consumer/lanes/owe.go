@@ -98,7 +98,7 @@ func (s *shard) rescue(ctx context.Context, l *lane) {
 		gone, l.promisedTo = gone[:laneFly], time.Time{} // the others next
 	}
 	for _, e := range gone {
-		i, _ := l.find(e.src)
+		i, _ := l.find(e)
 		l.fly(&l.entries[i])
 		s.background(func() func() {
 			g := s.lost(l.survey, e)
