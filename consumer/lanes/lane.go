@@ -74,6 +74,7 @@ type lane struct {
 	nextDue uint32 // the earliest due time before scan; 0 when there is none
 
 	seen     uint64    // the highest source there ever was
+	seenAt   moment    // when that was published
 	done     []uint64  // sequences in the lanes stream of what is done with and still stored
 	doneAt   time.Time // when the last removal ended, or the first of them came since
 	removeAt time.Time // when they are to be removed
@@ -83,6 +84,7 @@ type lane struct {
 
 	owed       []health.Promise // the promises of the endpoint's health record
 	history    uint64           // the first sequence of the event stream, as last seen
+	born       moment           // when its sequences began to count, likewise
 	disabled   bool             // nothing is tried until the endpoint changes
 	bringing   bool             // owed events are being brought, or their copies have not all been fed yet
 	awaits     uint64           // the last of those copies; 0 while they are being stored
@@ -123,10 +125,33 @@ func (l *lane) add(e entry) bool {
 		l.entries[i].due = 0
 	}
 	l.live++
-	l.seen = max(l.seen, e.src)
+	l.see(e)
 	l.bytes += int64(e.size)
 	l.scan = min(l.scan, i)
 	return true
+}
+
+func (l *lane) see(e entry) {
+	switch p := e.published(); {
+	case e.src > l.seen:
+		l.seen, l.seenAt = e.src, p
+	case e.src == l.seen:
+		l.seenAt = max(l.seenAt, p)
+	}
+}
+
+// highest is the highest source of this event stream that was seen. That of one which
+// was removed says nothing of it.
+func (l *lane) highest() uint64 {
+	if l.seenAt < l.born {
+		l.seen, l.seenAt = 0, 0
+		for i := range l.entries {
+			if e := &l.entries[i]; !l.older(e) {
+				l.see(*e)
+			}
+		}
+	}
+	return l.seen
 }
 
 // grow makes room for one more, a sixteenth at a time: doubling would waste a third
@@ -209,8 +234,12 @@ func (l *lane) probe(now time.Time) (int, bool) {
 }
 
 // promised says whether an event is brought again from the event stream, and so
-// must not be tried from the copy that is here.
+// must not be tried from the copy that is here. One whose event stream was removed
+// cannot be, whatever stands at its sequence now.
 func (l *lane) promised(e *entry) bool {
+	if l.older(e) {
+		return false
+	}
 	for _, p := range l.owed {
 		if e.src >= p.From && e.src >= l.history && e.published() < momentOf(p.Until) {
 			return true
@@ -218,6 +247,9 @@ func (l *lane) promised(e *entry) bool {
 	}
 	return false
 }
+
+// older says that an event was published in an event stream that was removed.
+func (l *lane) older(e *entry) bool { return e.published() < l.born }
 
 // heed takes over the promises as they stand now. While something is brought the
 // old ones hold: an event that was parked besides would else be delivered from that
@@ -335,15 +367,13 @@ func (l *lane) evict(now time.Time) int {
 	return n
 }
 
-// before lists the events below a source that are not being tried.
-func (l *lane) before(src uint64) []entry {
+// alone lists the events which the event stream does not have any more, and that are
+// not being tried.
+func (l *lane) alone() []entry {
 	var found []entry
-	for _, e := range l.entries {
-		if e.src >= src {
-			break
-		}
-		if e.status == idle {
-			found = append(found, e)
+	for i := range l.entries {
+		if e := &l.entries[i]; e.status == idle && (e.src < l.history || l.older(e)) {
+			found = append(found, *e)
 		}
 	}
 	return found
