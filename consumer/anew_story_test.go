@@ -1,10 +1,14 @@
 package consumer_test
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/popsee/webhooks/consumer/audit"
+	"github.com/popsee/webhooks/consumer/forget"
 	"github.com/popsee/webhooks/consumer/mark"
 )
 
@@ -151,4 +155,64 @@ func TestAFullLaneOfARemovedStreamStaysWhole(t *testing.T) {
 			delete(w.published, id)
 		}
 	})
+}
+
+// TestForgetWhatStoodInARemovedStream: its copies bear sequences that the stream of now
+// has not come to, or that are other events'.
+func TestForgetWhatStoodInARemovedStream(t *testing.T) {
+	for name, byResponse := range map[string]bool{"a response": true, "a survey": false} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				flush := w.logged()
+				w.calm = often
+				w.endpoint("fine")
+				w.endpoint("s1").answers(500)
+				r := w.start()
+				w.publish("fine")
+				w.publishRaw("s1", "person-buried", fmt.Sprintf(`{"event":"response.completed","response":{"id":"person-buried"},"name":%q`, person), true)
+				low := w.publishOf("s1", "person-low", person)
+				w.publishMany("fine", 20)
+				high := w.publishOf("s1", "person-high", person)
+				w.advance(time.Minute)
+				flush()
+				for _, id := range []string{low, high, "person-buried"} {
+					w.published[id].forgotten = true
+				}
+				w.remake()
+				w.advance(time.Minute)
+				news := w.publishMany("fine", 6)
+				stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
+				must(t, err)
+				must(t, stream.DeleteMsg(t.Context(), 2)) // nobody knows what became of it, and the erasure of the old one of its sequence says nothing of it
+				delete(w.published, news[1])
+				news = slices.Delete(news, 1, 2)
+				w.resume("first")
+				w.advance(time.Minute)
+				w.wantAllDelivered(news)
+				flush()
+				found := 0
+				if byResponse {
+					for _, id := range []string{low, high, "person-buried"} {
+						receipt := w.forget(forget.Options{Response: id})
+						found += receipt.Lanes.Erased + receipt.DeadLetters.Erased
+						if n := len(receipt.Lanes.Sequences) + len(receipt.DeadLetters.Sequences); n > 0 {
+							t.Errorf("the receipt tells of sequences of a stream that is gone: %+v", receipt)
+						}
+					}
+				} else {
+					receipt := w.forget(forget.Options{Survey: "s1"})
+					found = receipt.Lanes.Erased + receipt.DeadLetters.Erased
+				}
+				if found != 3 {
+					t.Errorf("%d copies were erased, want 3", found)
+				}
+				if where := append(w.mentions(person), w.mentions("person-")...); len(where) > 0 {
+					t.Errorf("the person is still in %v", where)
+				}
+				r.leave()
+				flush()
+				wantAudit(t, w.audit(0, 0), map[audit.Fate]uint64{audit.Delivered: 5, audit.TooOld: 1})
+			})
+		})
+	}
 }

@@ -344,6 +344,32 @@ func TestForgetReplaysOfAResponse(t *testing.T) {
 	})
 }
 
+// TestForgetReplaysOfAResponseWithItsSurvey: those of other surveys, and those that are
+// of no response, stay.
+func TestForgetReplaysOfAResponseWithItsSurvey(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.publishMany("nobody", 1)
+		for id, r := range map[string]replay.Record{
+			"its":     {Response: "person-replayed", Surveys: []events.Survey{"s1"}},
+			"another": {Response: "person-another", Surveys: []events.Survey{"s2"}},
+			"both":    {Response: "person-both", Surveys: []events.Survey{"s1", "s2"}},
+			"whole":   {Surveys: []events.Survey{"s1"}},
+		} {
+			r.ID, r.Start, r.End, r.StreamCreated, r.State = id, 1, 1, time.Now(), replay.Done
+			must(t, replay.Create(t.Context(), w.js, w.layout.Names, r))
+		}
+		if receipt := w.forget(forget.Options{Survey: "s1"}); receipt.Replays.Erased != 1 || len(receipt.Remains) != 0 {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		if where := w.mentions("person-replayed"); len(where) != 0 {
+			t.Errorf("the response is in %v", where)
+		}
+		if all, err := replay.List(t.Context(), w.js, w.layout.Names); err != nil || len(all) != 3 {
+			t.Errorf("%d jobs are left (%v), want three", len(all), err)
+		}
+	})
+}
+
 // TestADeadLetterWithoutASurveyIsForgotten: nobody could read whose it is.
 func TestADeadLetterWithoutASurveyIsForgotten(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {

@@ -11,6 +11,10 @@
 // overwritten on disk, not just removed; but for the jobs of replays of one response,
 // which hold its id and stand in a bucket.
 //
+// What is published while it is erased is not looked at. Copies of an event stream that
+// was removed are erased whatever their sequence, and without that note: there it would
+// be another event's.
+//
 // # Beside a running service
 //
 // A lane's owner finds its copy gone when it would send it, and goes on with the

@@ -40,14 +40,14 @@ type Receipt struct {
 	DryRun   bool          `json:"dry_run"`
 	Began    time.Time     `json:"began"`
 	Ended    time.Time     `json:"ended"`
-	Up       uint64        `json:"up_to_sequence"` // of the event stream: what was published later was not looked at
+	Up       uint64        `json:"up_to_sequence"` // of the event stream: what was published there later was not looked at; what was published in one that was removed always is
 	Passes   int           `json:"passes"`         // how often everything was looked through
 
 	EventStream Place `json:"event_stream"`
 	Lanes       Place `json:"lanes"`
 	DeadLetters Place `json:"dead_letters"`
 	DeliveryLog Place `json:"delivery_log"` // counts attempts
-	Replays     Place `json:"replays"`      // jobs that were about the response alone
+	Replays     Place `json:"replays"`      // jobs that were about the response alone, or one of the survey's
 
 	InHand  []uint64 `json:"in_hand,omitempty"` // sequences that a replica may have had in hand: they may have been sent while they were erased
 	Remains []string `json:"remains,omitempty"` // what could not be erased, and why
@@ -124,6 +124,8 @@ type eraser struct {
 	receipt Receipt
 
 	stream    jetstream.Stream  // the event stream
+	born      time.Time         // when its sequences began to count: what was published before stood in another one
+	opened    time.Time         // by the server's clock, when the erasure began
 	mayEvents bool              // whether messages of it may be erased
 	hands     []deliverylog.Run // of it: what may be in a replica's hands
 }
@@ -135,7 +137,7 @@ func (e *eraser) open(ctx context.Context, l layout.Layout) error {
 		return fmt.Errorf("open stream %s: %w", e.names.Stream(), err)
 	}
 	info := e.stream.CachedInfo()
-	e.receipt.Up = info.State.LastSeq
+	e.receipt.Up, e.born, e.opened = info.State.LastSeq, layout.Born(info), info.TimeStamp
 	e.mayEvents = e.o.EventStream || l.MadeEvents(info.Config)
 	e.receipt.EventStream.Stream, e.receipt.Lanes.Stream = e.names.Stream(), e.names.Lanes()
 	e.receipt.DeadLetters.Stream, e.receipt.DeliveryLog.Stream = e.names.DeadLetters(), e.names.Attempts()
@@ -185,11 +187,24 @@ func (e *eraser) remains(format string, args ...any) {
 	e.receipt.Remains = append(e.receipt.Remains, fmt.Sprintf(format, args...))
 }
 
-// forgotten notes in the delivery log what is about to be erased.
+// isMeantAt says whether what was published then, and stood at that sequence, is within
+// what is erased. The bound holds for this event stream alone.
+func (e *eraser) isMeantAt(source uint64, published time.Time) bool {
+	return source <= e.receipt.Up || e.isOlder(published)
+}
+
+// isOlder says that something was published in an event stream that was removed: its
+// sequence is another event's by now.
+func (e *eraser) isOlder(published time.Time) bool { return published.Before(e.born) }
+
+// forgotten notes in the delivery log what is about to be erased, as far as it is of
+// this event stream.
 func (e *eraser) forgotten(ctx context.Context, batch []found) error {
 	log := deliverylog.New(e.js, e.names, deliverylog.Options{Replica: "webhooks forget"})
 	for _, f := range batch {
-		log.Settled(deliverylog.KindForgotten, f.survey, f.source)
+		if !f.older {
+			log.Settled(deliverylog.KindForgotten, f.survey, f.source)
+		}
 	}
 	return log.Flush(ctx)
 }
