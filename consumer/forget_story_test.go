@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/forget"
@@ -196,6 +197,53 @@ func TestForgetWhatAReplayHasInHand(t *testing.T) {
 		flush()
 		w.forget(forget.Options{Survey: "slow", Response: id}) // attempts that the log wrote after that
 		w.advance(10 * time.Minute)
+		if where := w.mentions(person); len(where) > 0 {
+			t.Errorf("the person is in %v", where)
+		}
+		w.published[id].forgotten = true
+	})
+}
+
+// holding keeps a replayed event in hand, as one whose endpoint is busy is.
+type holding struct {
+	consumer.Sender
+	let chan struct{}
+}
+
+func (h holding) Send(ctx context.Context, to *delivery.Target, e events.Event, m delivery.Meta) delivery.Attempt {
+	if m.Replay != "" {
+		<-h.let
+	}
+	return h.Sender.Send(ctx, to, e, m)
+}
+
+// TestForgetWhatStaysInHand: it comes back from there when everything has been looked
+// through, which is not passed over.
+func TestForgetWhatStaysInHand(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		let := make(chan struct{})
+		w.wrap = func(s consumer.Sender) consumer.Sender { return holding{s, let} }
+		slow := w.endpoint("slow")
+		w.start()
+		w.advance(time.Second)
+		w.publishMany("slow", 3)
+		id := w.publishOf("slow", "person-held", person)
+		w.advance(5 * time.Second)
+		slow.answers(500)
+		job := w.replay(func(r *replay.Record) { r.Start, r.End = w.seqOf(id), w.seqOf(id) })
+		w.advance(2 * time.Second)
+		receipt := w.forget(forget.Options{Survey: "slow", Response: id, Wait: forget.DefaultWait})
+		if receipt.EventStream.Erased != 1 || receipt.Passes < 3 || len(receipt.Remains) != 1 || !strings.Contains(receipt.Remains[0], "webhooks replay cancel "+job) {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		close(let)
+		w.advance(30 * time.Second)
+		if len(w.mentions(person)) == 0 {
+			t.Error("it did not come back, so nothing was shown")
+		}
+		if receipt := w.forget(forget.Options{Survey: "slow", Response: id, Wait: forget.DefaultWait}); receipt.Lanes.Erased != 1 || len(receipt.Remains) != 0 {
+			t.Errorf("the second receipt is %+v", receipt)
+		}
 		if where := w.mentions(person); len(where) > 0 {
 			t.Errorf("the person is in %v", where)
 		}

@@ -144,6 +144,7 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 	b := &batch{e: e, stream: e.names.Stream(), place: &e.receipt.EventStream}
 	var theirs Place
 	n := int64(0)
+	e.held = nil
 	for m, err := range walk.Stream(ctx, e.js, e.names.Stream(), o) {
 		if err != nil {
 			return err
@@ -157,7 +158,9 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 		if !is {
 			continue
 		}
-		e.inHand(m.Sequence)
+		if e.inHand(m.Sequence) && e.mayEvents && !e.o.DryRun && !e.isLast() {
+			continue
+		}
 		if !e.mayEvents {
 			theirs.note(m.Sequence)
 			continue
@@ -173,12 +176,24 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 	return b.flush(ctx)
 }
 
-// inHand notes what a replica may have in hand.
-func (e *eraser) inHand(seq uint64) {
-	may := slices.ContainsFunc(e.hands, func(r deliverylog.Run) bool { return r.From <= seq && seq <= r.To })
+// inHand notes what a replica may have in hand, and says whether it stays in the event
+// stream for now: once it is erased there, the server takes it for settled, and nobody
+// could see any more whether it is.
+func (e *eraser) inHand(seq uint64) (stays bool) {
+	may := false
+	for _, h := range e.hands {
+		if seq < h.From || seq > h.To {
+			continue
+		}
+		may = true
+		if stays = stays || !h.idle; !h.idle && !slices.Contains(e.held, h.holds) {
+			e.held = append(e.held, h.holds)
+		}
+	}
 	if may && e.receipt.Passes == 0 && len(e.receipt.InHand) < together {
 		e.receipt.InHand = append(e.receipt.InHand, seq)
 	}
+	return stays
 }
 
 // isMeant says whether an event's bytes are meant, and whose they are. What is no
