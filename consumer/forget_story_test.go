@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/audit"
 	"github.com/popsee/webhooks/consumer/deliverylog"
 	"github.com/popsee/webhooks/consumer/forget"
@@ -203,6 +204,53 @@ func TestForgetWhatAReplayHasInHand(t *testing.T) {
 	})
 }
 
+// holding keeps a replayed event in hand, as one whose endpoint is busy is.
+type holding struct {
+	consumer.Sender
+	let chan struct{}
+}
+
+func (h holding) Send(ctx context.Context, to *delivery.Target, e events.Event, m delivery.Meta) delivery.Attempt {
+	if m.Replay != "" {
+		<-h.let
+	}
+	return h.Sender.Send(ctx, to, e, m)
+}
+
+// TestForgetWhatStaysInHand: it comes back from there when everything has been looked
+// through, which is not passed over.
+func TestForgetWhatStaysInHand(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		let := make(chan struct{})
+		w.wrap = func(s consumer.Sender) consumer.Sender { return holding{s, let} }
+		slow := w.endpoint("slow")
+		w.start()
+		w.advance(time.Second)
+		w.publishMany("slow", 3)
+		id := w.publishOf("slow", "person-held", person)
+		w.advance(5 * time.Second)
+		slow.answers(500)
+		job := w.replay(func(r *replay.Record) { r.Start, r.End = w.seqOf(id), w.seqOf(id) })
+		w.advance(2 * time.Second)
+		receipt := w.forget(forget.Options{Survey: "slow", Response: id, Wait: forget.DefaultWait})
+		if receipt.EventStream.Erased != 1 || receipt.Passes < 3 || len(receipt.Remains) != 1 || !strings.Contains(receipt.Remains[0], "webhooks replay cancel "+job) {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		close(let)
+		w.advance(30 * time.Second)
+		if len(w.mentions(person)) == 0 {
+			t.Error("it did not come back, so nothing was shown")
+		}
+		if receipt := w.forget(forget.Options{Survey: "slow", Response: id, Wait: forget.DefaultWait}); receipt.Lanes.Erased != 1 || len(receipt.Remains) != 0 {
+			t.Errorf("the second receipt is %+v", receipt)
+		}
+		if where := w.mentions(person); len(where) > 0 {
+			t.Errorf("the person is in %v", where)
+		}
+		w.published[id].forgotten = true
+	})
+}
+
 func TestForgetASurvey(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		flush := w.logged()
@@ -340,6 +388,32 @@ func TestForgetReplaysOfAResponse(t *testing.T) {
 		}
 		if all, err := replay.List(t.Context(), w.js, w.layout.Names); err != nil || len(all) != 2 {
 			t.Errorf("%d jobs are left (%v), want two", len(all), err)
+		}
+	})
+}
+
+// TestForgetReplaysOfAResponseWithItsSurvey: those of other surveys, and those that are
+// of no response, stay.
+func TestForgetReplaysOfAResponseWithItsSurvey(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.publishMany("nobody", 1)
+		for id, r := range map[string]replay.Record{
+			"its":     {Response: "person-replayed", Surveys: []events.Survey{"s1"}},
+			"another": {Response: "person-another", Surveys: []events.Survey{"s2"}},
+			"both":    {Response: "person-both", Surveys: []events.Survey{"s1", "s2"}},
+			"whole":   {Surveys: []events.Survey{"s1"}},
+		} {
+			r.ID, r.Start, r.End, r.StreamCreated, r.State = id, 1, 1, time.Now(), replay.Done
+			must(t, replay.Create(t.Context(), w.js, w.layout.Names, r))
+		}
+		if receipt := w.forget(forget.Options{Survey: "s1"}); receipt.Replays.Erased != 1 || len(receipt.Remains) != 0 {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		if where := w.mentions("person-replayed"); len(where) != 0 {
+			t.Errorf("the response is in %v", where)
+		}
+		if all, err := replay.List(t.Context(), w.js, w.layout.Names); err != nil || len(all) != 3 {
+			t.Errorf("%d jobs are left (%v), want three", len(all), err)
 		}
 	})
 }

@@ -25,7 +25,7 @@ func (s resting) disabled(t *testing.T, owed uint64) {
 		if owed == 0 {
 			return nil
 		}
-		_, err := b.Owe(ctx, "s1", health.Promise{From: owed, Until: now.Add(time.Minute)}, time.Now(), 1)
+		_, err := b.Owe(ctx, "s1", health.Promise{From: owed, Until: now.Add(time.Minute)}, health.Stream{At: time.Now(), First: 1, Last: owed})
 		return err
 	})
 }

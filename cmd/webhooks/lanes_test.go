@@ -40,9 +40,9 @@ func TestLanesShowWhatWaitsWhereAndWhy(t *testing.T) {
 	s.mend(t, func(ctx context.Context, b *health.Board) error {
 		must(t, b.Failed(ctx, "probing", health.Failure{At: now.Add(-time.Hour), Reason: "timeout", NextProbe: now.Add(time.Hour)}))
 		must(t, b.Disable(ctx, "disabled", health.Disabled{At: now, By: health.ByEndpoint, Why: "it answered 410 Gone", Revision: 9}, "410"))
-		_, err := b.Owe(ctx, "disabled", health.Promise{From: 20113, Until: now}, time.Now(), 1)
+		_, err := b.Owe(ctx, "disabled", health.Promise{From: 20113, Until: now}, health.Stream{At: time.Now(), First: 1, Last: 20113})
 		must(t, err)
-		_, err = b.Owe(ctx, "owed", health.Promise{From: 7, Until: now}, time.Now(), 1)
+		_, err = b.Owe(ctx, "owed", health.Promise{From: 7, Until: now}, health.Stream{At: time.Now(), First: 1, Last: 7})
 		return err
 	})
 	kv, err := s.bucket(t.Context(), s.names.Leases())

@@ -30,7 +30,7 @@ func TestStatusShowsEverythingThatWaitsAndWhoWorks(t *testing.T) {
 	must(t, deadletters.New(s.js, s.names).Bury(t.Context(), deadletters.Letter{Survey: "s1", Reason: "malformed", Body: []byte("x")}))
 	s.mend(t, func(ctx context.Context, b *health.Board) error {
 		must(t, b.Failed(ctx, "s1", health.Failure{At: time.Now(), Reason: "5xx"}))
-		_, err := b.Owe(ctx, "s1", health.Promise{From: 2, Until: time.Now()}, time.Now(), 1)
+		_, err := b.Owe(ctx, "s1", health.Promise{From: 2, Until: time.Now()}, health.Stream{At: time.Now(), First: 1, Last: 2})
 		must(t, err)
 		return b.Disable(ctx, "s2", health.Disabled{At: time.Now(), By: health.ByEndpoint}, "410")
 	})

@@ -21,6 +21,8 @@ type Erasure struct {
 	Survey   events.Survey         // only this survey's; empty means any
 	EventID  string                // only those of this event; empty means all of the survey's
 	To       uint64                // only of events up to this sequence of the event stream; 0 means any
+	Before   time.Time             // and those that began before, whatever their sequence
+	Born     time.Time             // when the event stream was made: attempts of before were of another one's events, and nothing is left in their place
 	DryRun   bool                  // only count
 	Progress func(done, all int64) // hears how many messages were read; may be nil
 }
@@ -36,7 +38,8 @@ type Erased struct {
 // Erase takes attempts out of the log: what they told of a receiver and its
 // answers, and the event's id. A message holds many records, so it is written anew
 // without them, a forgotten record of their sequences in their place; once that is
-// confirmed, the old one is overwritten on disk and removed. A crash in between
+// confirmed, the old one is overwritten on disk and removed. One of which nothing stays
+// is only removed. A crash in between
 // leaves the other records there twice, and erasing again goes on.
 //
 // Records that tell of sequences alone stay: they hold nothing of a person. What is
@@ -97,14 +100,15 @@ func (x *eraser) message(ctx context.Context, msg walk.Message) error {
 	if len(gone) == 0 {
 		return nil
 	}
+	here := x.stood(gone)
 	if !x.e.DryRun {
-		if err := x.rewrite(ctx, msg, appendForgotten(kept, gone)); err != nil {
+		if err := x.rewrite(ctx, msg, appendForgotten(kept, here)); err != nil {
 			return err
 		}
 	}
 	x.so.Messages++
 	x.so.Records += len(gone)
-	for _, r := range gone {
+	for _, r := range here {
 		x.so.Runs = append(x.so.Runs, r.Runs...)
 	}
 	if len(x.so.Runs) > 2*maxRuns {
@@ -129,7 +133,17 @@ func (x *eraser) divide(text []byte) (kept []byte, gone []Record) {
 
 func (x *eraser) meant(r Record) bool {
 	return r.Kind == KindAttempt && (x.e.Survey == "" || r.Survey == x.e.Survey) && (x.e.EventID == "" || r.EventID == x.e.EventID) &&
-		(x.e.To == 0 || r.Source() <= x.e.To)
+		(x.e.To == 0 || r.Source() <= x.e.To || r.At.Before(x.e.Before))
+}
+
+// stood leaves out attempts at events of another event stream.
+func (x *eraser) stood(gone []Record) (here []Record) {
+	for _, r := range gone {
+		if !r.At.Before(x.e.Born) {
+			here = append(here, r)
+		}
+	}
+	return here
 }
 
 // appendForgotten says in place of attempts where they stood, each survey's by itself.
@@ -153,6 +167,21 @@ func appendForgotten(kept []byte, gone []Record) []byte {
 func (x *eraser) rewrite(ctx context.Context, old walk.Message, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTime)
 	defer cancel()
+	if len(body) > 0 {
+		if err := x.write(ctx, old, body); err != nil {
+			return err
+		}
+	}
+	if err := x.stream.SecureDeleteMsg(ctx, old.Sequence); err != nil {
+		if _, look := x.stream.GetMsg(ctx, old.Sequence); errors.Is(look, jetstream.ErrMsgNotFound) {
+			return nil // its time was over
+		}
+		return fmt.Errorf("erase message %d: %w", old.Sequence, err)
+	}
+	return nil
+}
+
+func (x *eraser) write(ctx context.Context, old walk.Message, body []byte) error {
 	h := nats.Header{headerEncoding: {encodingS2}}
 	for _, key := range []string{events.FormatHeader, headerReplica, headerSequences, headerTimes} {
 		if v := old.Header.Get(key); v != "" {
@@ -165,12 +194,6 @@ func (x *eraser) rewrite(ctx context.Context, old walk.Message, body []byte) err
 	}
 	if name := x.stream.CachedInfo().Config.Name; ack.Stream != name {
 		return fmt.Errorf("write message %d anew: stream %s took it, not %s", old.Sequence, ack.Stream, name)
-	}
-	if err := x.stream.SecureDeleteMsg(ctx, old.Sequence); err != nil {
-		if _, look := x.stream.GetMsg(ctx, old.Sequence); errors.Is(look, jetstream.ErrMsgNotFound) {
-			return nil // its time was over
-		}
-		return fmt.Errorf("erase message %d: %w", old.Sequence, err)
 	}
 	return nil
 }

@@ -11,12 +11,19 @@
 // overwritten on disk, not just removed; but for the jobs of replays of one response,
 // which hold its id and stand in a bucket.
 //
+// What is published while it is erased is not looked at. Copies of an event stream that
+// was removed are erased whatever their sequence, and without that note: there it would
+// be another event's.
+//
 // # Beside a running service
 //
 // A lane's owner finds its copy gone when it would send it, and goes on with the
 // next. What a replica has in hand at that moment is in its memory: it may still be
 // sent, and its end may still be written, parked or buried. So everything is looked
-// through again after a while, until nothing is found any more.
+// through again after a while, until nothing is found any more and none of it is in
+// hand. Until then what is in hand stays in the event stream, for the server counts as
+// settled what is erased there. What still is in the end, such as a replayed event that
+// waits for a busy endpoint, is erased there too, and the receipt says whose hands have it.
 //
 // # What is beyond it
 //

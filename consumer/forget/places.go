@@ -24,6 +24,7 @@ type found struct {
 	survey events.Survey // empty: nobody could read it
 	seq    uint64        // in the stream where it stands
 	source uint64        // in the event stream
+	older  bool          // in one that was removed
 }
 
 // batch gathers what is erased together.
@@ -40,7 +41,11 @@ const (
 )
 
 func (b *batch) add(ctx context.Context, f found) error {
-	b.place.note(f.source)
+	if f.older {
+		b.place.Erased++
+	} else {
+		b.place.note(f.source)
+	}
 	if b.e.o.DryRun {
 		return nil
 	}
@@ -93,11 +98,9 @@ func erase(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 	return err
 }
 
-// fromReplays erases jobs that name the response. One that runs would send it again.
+// fromReplays erases jobs that name the response, or one of the survey. One that runs
+// would send it again.
 func (e *eraser) fromReplays(ctx context.Context) error {
-	if e.o.Response == "" {
-		return nil // a survey's id is nothing of a person
-	}
 	all, err := replay.List(ctx, e.js, e.names)
 	if err != nil {
 		return err
@@ -108,10 +111,10 @@ func (e *eraser) fromReplays(ctx context.Context) error {
 	}
 	for _, r := range all {
 		switch {
-		case r.Response != e.o.Response:
+		case !e.isJob(r):
 			continue
 		case !r.State.Ended():
-			e.remains("replay %s of this response is %s: webhooks replay cancel %s, and then run this again", r.ID, r.State, r.ID)
+			e.remains("replay %s of one response is %s: webhooks replay cancel %s, and then run this again", r.ID, r.State, r.ID)
 			continue
 		case !e.o.DryRun:
 			if err := kv.Purge(ctx, r.ID); err != nil { // a bucket's messages cannot be overwritten
@@ -123,6 +126,15 @@ func (e *eraser) fromReplays(ctx context.Context) error {
 	return nil
 }
 
+// isJob says whether a replay is of the response, or of one of the survey's. A survey's
+// id is nothing of a person: jobs that name no response stay.
+func (e *eraser) isJob(r replay.Record) bool {
+	if e.o.Response != "" {
+		return r.Response == e.o.Response
+	}
+	return r.Response != "" && len(r.Surveys) == 1 && r.Surveys[0] == e.o.Survey
+}
+
 // fromEvents erases from the event stream, or says that its owner has to.
 func (e *eraser) fromEvents(ctx context.Context) error {
 	o := walk.Options{Subjects: e.names.Subjects(), Bodies: true}
@@ -132,6 +144,7 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 	b := &batch{e: e, stream: e.names.Stream(), place: &e.receipt.EventStream}
 	var theirs Place
 	n := int64(0)
+	e.held = nil
 	for m, err := range walk.Stream(ctx, e.js, e.names.Stream(), o) {
 		if err != nil {
 			return err
@@ -145,12 +158,14 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 		if !is {
 			continue
 		}
-		e.inHand(m.Sequence)
+		if e.inHand(m.Sequence) && e.mayEvents && !e.o.DryRun && !e.isLast() {
+			continue
+		}
 		if !e.mayEvents {
 			theirs.note(m.Sequence)
 			continue
 		}
-		if err := b.add(ctx, found{survey, m.Sequence, m.Sequence}); err != nil {
+		if err := b.add(ctx, found{survey: survey, seq: m.Sequence, source: m.Sequence}); err != nil {
 			return err
 		}
 	}
@@ -161,12 +176,24 @@ func (e *eraser) fromEvents(ctx context.Context) error {
 	return b.flush(ctx)
 }
 
-// inHand notes what a replica may have in hand.
-func (e *eraser) inHand(seq uint64) {
-	may := slices.ContainsFunc(e.hands, func(r deliverylog.Run) bool { return r.From <= seq && seq <= r.To })
+// inHand notes what a replica may have in hand, and says whether it stays in the event
+// stream for now: once it is erased there, the server takes it for settled, and nobody
+// could see any more whether it is.
+func (e *eraser) inHand(seq uint64) (stays bool) {
+	may := false
+	for _, h := range e.hands {
+		if seq < h.From || seq > h.To {
+			continue
+		}
+		may = true
+		if stays = stays || !h.idle; !h.idle && !slices.Contains(e.held, h.holds) {
+			e.held = append(e.held, h.holds)
+		}
+	}
 	if may && e.receipt.Passes == 0 && len(e.receipt.InHand) < together {
 		e.receipt.InHand = append(e.receipt.InHand, seq)
 	}
+	return stays
 }
 
 // isMeant says whether an event's bytes are meant, and whose they are. What is no
@@ -199,10 +226,10 @@ func (e *eraser) fromLanes(ctx context.Context) error {
 		case s.Foreign && e.o.Response != "":
 			strange++
 			continue
-		case e.o.Response != "" && s.EventID != e.o.Response, s.Source > e.receipt.Up:
+		case e.o.Response != "" && s.EventID != e.o.Response, !e.isMeantAt(s.Source, s.Published):
 			continue
 		}
-		if err := b.add(ctx, found{s.Survey, s.Sequence, s.Source}); err != nil {
+		if err := b.add(ctx, found{survey: s.Survey, seq: s.Sequence, source: s.Source, older: e.isOlder(s.Published)}); err != nil {
 			return err
 		}
 	}
@@ -237,10 +264,10 @@ func (e *eraser) fromLetters(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !is || l.Source > e.receipt.Up {
+			if !is || !e.isMeantAt(l.Source, l.Published) {
 				continue
 			}
-			if err := b.add(ctx, found{l.Survey, l.Sequence, l.Source}); err != nil {
+			if err := b.add(ctx, found{survey: l.Survey, seq: l.Sequence, source: l.Source, older: e.isOlder(l.Published)}); err != nil {
 				return err
 			}
 		}
@@ -272,9 +299,15 @@ func (e *eraser) isLetter(ctx context.Context, store *deadletters.Store, l deadl
 	return is, err
 }
 
+// fromLog erases attempts. Their records do not say when their event was published: one
+// of before the erasure began is of an event of before. Of one response all are meant.
 func (e *eraser) fromLog(ctx context.Context) error {
+	to := e.receipt.Up
+	if e.o.Response != "" {
+		to = 0
+	}
 	erased, err := deliverylog.Erase(ctx, e.js, e.names, deliverylog.Erasure{
-		Survey: e.o.Survey, EventID: e.o.Response, To: e.receipt.Up, DryRun: e.o.DryRun,
+		Survey: e.o.Survey, EventID: e.o.Response, To: to, Before: e.opened, Born: e.born, DryRun: e.o.DryRun,
 		Progress: func(done, all int64) { e.o.Progress("searching the delivery log", done, all) },
 	})
 	e.receipt.DeliveryLog.Erased += erased.Records

@@ -66,14 +66,21 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 	})
 }
 
-// Owe makes a promise at a moment, by the server's clock. One that stands is only
-// prolonged: what was before it has been brought, or a person has waived it. first
-// is the event stream's first sequence: nothing before can be promised. It returns
-// the record as it certainly stands; after an error nothing is certain.
-func (b *Board) Owe(ctx context.Context, survey events.Survey, p Promise, at time.Time, first uint64) (Record, error) {
+// Stream is where the event stream stands.
+type Stream struct {
+	At          time.Time // by the server's clock
+	First, Last uint64
+}
+
+// Owe makes a promise. One that stands is only prolonged: what was before it has been
+// brought, or a person has waived it. What is before the first of the event stream
+// cannot be promised, and what begins behind its end was noted of another stream. It
+// returns the record as it certainly stands; after an error nothing is certain.
+func (b *Board) Owe(ctx context.Context, survey events.Survey, p Promise, stream Stream) (Record, error) {
 	return b.write(ctx, survey, func(r *Record) {
-		r.promise(p, at)
-		r.raise(first)
+		r.forget(stream.Last+1, p.From)
+		r.promise(p, stream.At)
+		r.raise(stream.First)
 	})
 }
 

@@ -53,7 +53,7 @@ func open(t *testing.T, js jetstream.JetStream) *Board {
 
 func owe(t *testing.T, b *Board, survey events.Survey, from uint64, until time.Time) {
 	t.Helper()
-	_, err := b.Owe(t.Context(), survey, Promise{from, until}, until.Add(-90*time.Second), 1)
+	_, err := b.Owe(t.Context(), survey, Promise{from, until}, Stream{At: until.Add(-90 * time.Second), First: 1, Last: from})
 	must(t, err)
 }
 

@@ -133,6 +133,15 @@ func (r *Record) promise(p Promise, at time.Time) {
 	r.setPromises(all)
 }
 
+// forget forgets what was noted of an event stream that was removed: it begins behind
+// the next sequence of this one, of which nothing has been delivered from another on.
+func (r *Record) forget(next, from uint64) {
+	r.setPromises(slices.DeleteFunc(r.Promises(), func(p Promise) bool { return p.From > next }))
+	if r.From > next {
+		r.From = from
+	}
+}
+
 // raise ends what is promised below a sequence.
 func (r *Record) raise(from uint64) {
 	all := r.Promises()

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
@@ -107,6 +108,7 @@ type history struct {
 	settled     uint64 // and up to here let go by it: delivered, parked, owed
 	bytes       uint64
 	at          time.Time // by the server's clock, which stamps each message
+	born        time.Time // when its sequences began to count
 	config      jetstream.StreamConfig
 }
 
@@ -122,7 +124,10 @@ func (o *Owner) history(ctx context.Context) (history, error) {
 	if err != nil {
 		return history{}, err
 	}
-	return history{given: given, settled: settled, first: info.State.FirstSeq, last: info.State.LastSeq, bytes: info.State.Bytes, at: info.TimeStamp, config: info.Config}, nil
+	return history{
+		given: given, settled: settled, first: info.State.FirstSeq, last: info.State.LastSeq, bytes: info.State.Bytes,
+		at: info.TimeStamp, born: layout.Born(info), config: info.Config,
+	}, nil
 }
 
 // progress is how far the live consumer has come, of a stream that ended at last a

@@ -41,6 +41,10 @@
 // is enabled. What is about to leave the event stream meanwhile becomes a dead
 // letter (salvage.go).
 //
+// Promises are kept from the event stream as it is. When that was removed and made
+// again, what was published before can be had from the lane alone: it is never counted
+// as promised, and becomes a dead letter where its endpoint is disabled.
+//
 // # Where things are
 //
 //	park     the way in, in batches

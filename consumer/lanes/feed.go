@@ -192,7 +192,8 @@ func (o *Owner) index(msg jetstream.Msg, seq uint64) (entry, error) {
 		return entry{seq: seq}, err
 	}
 	size, _ := strconv.ParseUint(msg.Headers().Get("Nats-Msg-Size"), 10, 32) // headers-only deliveries carry it
-	e := entry{src: w.Source, seq: seq, size: uint32(size), pub: seconds(w.Published)}
+	published := momentOf(w.Published)
+	e := entry{src: w.Source, seq: seq, size: uint32(size), pub: published.second(), part: published.part()}
 	if !w.DueNow {
 		e.due = seconds(o.o.firstTry(w, time.Now()))
 	}

@@ -30,20 +30,43 @@ const (
 )
 
 // entry is one waiting event: a few words, because there may be a million.
+//
+// It is known by its source and its publication together. An event stream that was
+// removed and made again counts anew: then a source alone would be two events'.
 type entry struct {
 	src, seq uint64 // in the event stream; in the lanes stream
 	due      uint32 // in Unix seconds, rounded up: not before. Probing does not ask
-	pub      uint32 // when it was published, likewise
+	pub      uint32 // when it was published, in Unix seconds
 	size     uint32
 	tries    uint16 // in this lane, since its owner came
 	status   status
+	part     uint8 // of the second it was published in, see [moment]
+}
+
+// moment is a time in 256ths of a second, rounded down. Between two publications of one
+// source a stream is removed and made, which takes longer.
+type moment int64
+
+func momentOf(t time.Time) moment {
+	return moment(t.Unix()<<8 | int64(t.Nanosecond())<<8/int64(time.Second))
+}
+
+func (m moment) second() uint32 { return uint32(m >> 8) } //nolint:gosec // good until 2106
+func (m moment) part() uint8    { return uint8(m & 255) } //nolint:gosec // what is left of it
+
+func (e entry) published() moment { return moment(e.pub)<<8 | moment(e.part) }
+
+// order is how entries stand in a lane: by source; of two events of one source the
+// older one is first.
+func order(a, b entry) int {
+	return cmp.Or(cmp.Compare(a.src, b.src), cmp.Compare(a.published(), b.published()))
 }
 
 // lane is the index of one survey's waiting events, and decides which is tried
 // when. It is pure: its owner's loop is the only one to touch it.
 type lane struct {
 	survey  events.Survey
-	entries []entry // by src; those gone are swept out now and then
+	entries []entry // in order; those gone are swept out now and then
 	live    int     // not gone
 	flying  int
 	bytes   int64
@@ -51,6 +74,7 @@ type lane struct {
 	nextDue uint32 // the earliest due time before scan; 0 when there is none
 
 	seen     uint64    // the highest source there ever was
+	seenAt   moment    // when that was published
 	done     []uint64  // sequences in the lanes stream of what is done with and still stored
 	doneAt   time.Time // when the last removal ended, or the first of them came since
 	removeAt time.Time // when they are to be removed
@@ -60,6 +84,7 @@ type lane struct {
 
 	owed       []health.Promise // the promises of the endpoint's health record
 	history    uint64           // the first sequence of the event stream, as last seen
+	born       moment           // when its sequences began to count, likewise
 	disabled   bool             // nothing is tried until the endpoint changes
 	bringing   bool             // owed events are being brought, or their copies have not all been fed yet
 	awaits     uint64           // the last of those copies; 0 while they are being stored
@@ -84,7 +109,7 @@ type lane struct {
 // is there already under another sequence: then e's copy is redundant. While the
 // lane is still arriving, one that is gone was delivered from a copy of the same time.
 func (l *lane) add(e entry) bool {
-	i, there := l.find(e.src)
+	i, there := l.find(e)
 	switch {
 	case there && l.entries[i].seq == e.seq:
 		return true // read again by a feed that began anew
@@ -100,10 +125,33 @@ func (l *lane) add(e entry) bool {
 		l.entries[i].due = 0
 	}
 	l.live++
-	l.seen = max(l.seen, e.src)
+	l.see(e)
 	l.bytes += int64(e.size)
 	l.scan = min(l.scan, i)
 	return true
+}
+
+func (l *lane) see(e entry) {
+	switch p := e.published(); {
+	case e.src > l.seen:
+		l.seen, l.seenAt = e.src, p
+	case e.src == l.seen:
+		l.seenAt = max(l.seenAt, p)
+	}
+}
+
+// highest is the highest source of this event stream that was seen. That of one which
+// was removed says nothing of it.
+func (l *lane) highest() uint64 {
+	if l.seenAt < l.born {
+		l.seen, l.seenAt = 0, 0
+		for i := range l.entries {
+			if e := &l.entries[i]; !l.older(e) {
+				l.see(*e)
+			}
+		}
+	}
+	return l.seen
 }
 
 // grow makes room for one more, a sixteenth at a time: doubling would waste a third
@@ -114,11 +162,12 @@ func (l *lane) grow() {
 	}
 }
 
-func (l *lane) find(src uint64) (int, bool) {
-	if n := len(l.entries); n == 0 || l.entries[n-1].src < src {
+// find finds the entry of the same event, or where it would stand.
+func (l *lane) find(e entry) (int, bool) {
+	if n := len(l.entries); n == 0 || order(l.entries[n-1], e) < 0 {
 		return n, false // events are parked nearly in order
 	}
-	return slices.BinarySearchFunc(l.entries, src, func(e entry, src uint64) int { return cmp.Compare(e.src, src) })
+	return slices.BinarySearchFunc(l.entries, e, order)
 }
 
 // next chooses the entry to start now, and marks it.
@@ -185,15 +234,22 @@ func (l *lane) probe(now time.Time) (int, bool) {
 }
 
 // promised says whether an event is brought again from the event stream, and so
-// must not be tried from the copy that is here.
+// must not be tried from the copy that is here. One whose event stream was removed
+// cannot be, whatever stands at its sequence now.
 func (l *lane) promised(e *entry) bool {
+	if l.older(e) {
+		return false
+	}
 	for _, p := range l.owed {
-		if e.src >= p.From && e.src >= l.history && int64(e.pub) < p.Until.Unix() {
+		if e.src >= p.From && e.src >= l.history && e.published() < momentOf(p.Until) {
 			return true
 		}
 	}
 	return false
 }
+
+// older says that an event was published in an event stream that was removed.
+func (l *lane) older(e *entry) bool { return e.published() < l.born }
 
 // heed takes over the promises as they stand now. While something is brought the
 // old ones hold: an event that was parked besides would else be delivered from that
@@ -261,8 +317,8 @@ func (l *lane) failsSince(probeAt time.Time, wait time.Duration) {
 
 // landed takes back an entry that was flying. With remove the lane is done with
 // it; otherwise it is due again at due.
-func (l *lane) landed(src uint64, remove bool, due, now time.Time) {
-	i, there := l.find(src)
+func (l *lane) landed(flown entry, remove bool, due, now time.Time) {
+	i, there := l.find(flown)
 	if !there || l.entries[i].status != flying {
 		return
 	}
@@ -301,7 +357,7 @@ func (l *lane) evict(now time.Time) int {
 		return 0
 	}
 	n := 0
-	for i, _ := l.find(l.owed[0].From); i < len(l.entries); i++ {
+	for i, _ := l.find(entry{src: l.owed[0].From}); i < len(l.entries); i++ {
 		if e := &l.entries[i]; e.status == idle && l.promised(e) {
 			l.finish(e, now)
 			n++
@@ -311,23 +367,21 @@ func (l *lane) evict(now time.Time) int {
 	return n
 }
 
-// before lists the events below a source that are not being tried.
-func (l *lane) before(src uint64) []entry {
+// alone lists the events which the event stream does not have any more, and that are
+// not being tried.
+func (l *lane) alone() []entry {
 	var found []entry
-	for _, e := range l.entries {
-		if e.src >= src {
-			break
-		}
-		if e.status == idle {
-			found = append(found, e)
+	for i := range l.entries {
+		if e := &l.entries[i]; e.status == idle && (e.src < l.history || l.older(e)) {
+			found = append(found, *e)
 		}
 	}
 	return found
 }
 
 // unsent notes that nothing was sent for an entry that was started: it was no try.
-func (l *lane) unsent(src uint64) {
-	if i, there := l.find(src); there && l.entries[i].tries > 0 {
+func (l *lane) unsent(started entry) {
+	if i, there := l.find(started); there && l.entries[i].tries > 0 {
 		l.entries[i].tries--
 	}
 }

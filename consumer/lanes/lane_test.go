@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -48,7 +49,7 @@ func TestAnEventThatIsThereAlreadyIsRedundant(t *testing.T) {
 		t.Error("the same copy, read again, is called redundant")
 	}
 	wantNext(t, l, start, 1)
-	l.landed(1, true, time.Time{}, start)
+	l.landed(entry{src: 1}, true, time.Time{}, start)
 	if !l.add(entry{src: 1, seq: 500}) || l.live != 3 {
 		t.Error("an event that was delivered and parked again is not taken in")
 	}
@@ -57,7 +58,7 @@ func TestAnEventThatIsThereAlreadyIsRedundant(t *testing.T) {
 func TestAnEventThatFailsByItselfHoldsNobodyUp(t *testing.T) {
 	l := filled(3)
 	wantNext(t, l, start, 1)
-	l.landed(1, false, at(time.Minute), start)
+	l.landed(entry{src: 1}, false, at(time.Minute), start)
 	wantNext(t, l, start, 2)
 	wantNext(t, l, start, 3)
 	wantNext(t, l, start, 0)
@@ -76,7 +77,7 @@ func TestProbingTriesOneAtATimeAndAnotherAfterTwoFailures(t *testing.T) {
 		now = l.probeAt
 		wantNext(t, l, now, src)
 		wantNext(t, l, now, 0) // one at a time
-		l.landed(src, false, now, start)
+		l.landed(entry{src: src}, false, now, start)
 		l.fails(now, 0, 1)
 	}
 }
@@ -99,7 +100,7 @@ func TestTheWaitBetweenProbesDoublesToFiveMinutes(t *testing.T) {
 func TestTheFirst2xxMakesEverythingDue(t *testing.T) {
 	l := filled(3)
 	wantNext(t, l, start, 1)
-	l.landed(1, false, at(time.Hour), start)
+	l.landed(entry{src: 1}, false, at(time.Hour), start)
 	l.fails(start, 0, 1)
 	if !l.works(at(time.Second)) || l.works(at(time.Second)) {
 		t.Error("the recovery is not told exactly once")
@@ -109,35 +110,41 @@ func TestTheFirst2xxMakesEverythingDue(t *testing.T) {
 	}
 }
 
+// event is what an entry is known by.
+type event struct {
+	src  uint64
+	part uint8
+}
+
 // TestALaneNeverLosesOrDoublesAnEntry drives a lane at random and compares it
 // with what must be there.
 func TestALaneNeverLosesOrDoublesAnEntry(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l, there, airborne := &lane{}, map[uint64]bool{}, map[uint64]bool{}
+		l, there, airborne := &lane{}, map[event]bool{}, map[event]bool{}
 		now, seq := start, uint64(0)
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
-			src := rapid.Uint64Range(1, 40).Draw(t, "src")
+			one := event{rapid.Uint64Range(1, 20).Draw(t, "src"), rapid.Uint8Range(0, 1).Draw(t, "part")}
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0, 1:
 				seq++
-				if took := l.add(entry{src: src, seq: seq, size: 1}); took == there[src] {
-					t.Fatalf("add %d says %v, is there: %v", src, took, there[src])
+				if took := l.add(entry{src: one.src, part: one.part, seq: seq, size: 1}); took == there[one] {
+					t.Fatalf("add %d says %v, is there: %v", one, took, there[one])
 				}
-				there[src] = true
+				there[one] = true
 			case 2:
 				if e, ok := l.next(now); ok {
-					if !there[e.src] || airborne[e.src] {
-						t.Fatalf("started %d, which is not there or flies already", e.src)
+					if one := (event{e.src, e.part}); !there[one] || airborne[one] {
+						t.Fatalf("started %d, which is not there or flies already", one)
 					}
-					airborne[e.src] = true
+					airborne[event{e.src, e.part}] = true
 				}
 			case 3:
-				if airborne[src] {
+				if airborne[one] {
 					remove := rapid.Bool().Draw(t, "remove")
-					l.landed(src, remove, now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "due"))*time.Second), start)
-					delete(airborne, src)
+					l.landed(entry{src: one.src, part: one.part}, remove, now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "due"))*time.Second), start)
+					delete(airborne, one)
 					if remove {
-						delete(there, src)
+						delete(there, one)
 					}
 				}
 			case 4:
@@ -152,18 +159,44 @@ func TestALaneNeverLosesOrDoublesAnEntry(t *testing.T) {
 			if l.live != len(there) || l.flying != len(airborne) || l.bytes != int64(len(there)) {
 				t.Fatalf("%d live, %d flying, %d bytes; want %d, %d, %d", l.live, l.flying, l.bytes, len(there), len(airborne), len(there))
 			}
+			if !slices.IsSortedFunc(l.entries, order) {
+				t.Fatal("the entries are out of order")
+			}
 		}
 		// In the end everything that is there and does not fly can be started.
 		l.works(now)
 		l.allDue()
 		for len(airborne) < len(there) {
 			e, ok := l.next(now)
-			if !ok || airborne[e.src] || !there[e.src] {
-				t.Fatalf("%d of %d started, then %v %v", len(airborne), len(there), e.src, ok)
+			if one := (event{e.src, e.part}); !ok || airborne[one] || !there[one] {
+				t.Fatalf("%d of %d started, then %v %v", len(airborne), len(there), one, ok)
 			}
-			airborne[e.src] = true
+			airborne[event{e.src, e.part}] = true
 		}
 	})
+}
+
+// TestWhatWasPublishedInAnotherStreamIsAnotherEvent: that one was removed, and its
+// sequences began anew.
+func TestWhatWasPublishedInAnotherStreamIsAnotherEvent(t *testing.T) {
+	of := func(published time.Time, seq uint64) entry {
+		m := momentOf(published)
+		return entry{src: 1, seq: seq, pub: m.second(), part: m.part()}
+	}
+	l := &lane{}
+	for i, published := range []time.Time{start.Add(5 * time.Millisecond), start, start.Add(time.Hour), start.Add(-time.Millisecond)} {
+		if !l.add(of(published, uint64(i+1))) {
+			t.Errorf("what was published at %s is taken for another event", published)
+		}
+		if l.add(of(published, 100)) {
+			t.Errorf("a second copy of what was published at %s is taken in", published)
+		}
+	}
+	for _, seq := range []uint64{4, 2, 1, 3} { // the oldest first
+		if e, ok := l.next(start); !ok || e.seq != seq {
+			t.Errorf("next is the copy at %d (%v), want the one at %d", e.seq, ok, seq)
+		}
+	}
 }
 
 func TestAnEntryIsAFewWords(t *testing.T) {
@@ -180,7 +213,7 @@ func BenchmarkDrain50000(b *testing.B) {
 			if !ok {
 				break
 			}
-			l.landed(e.src, true, time.Time{}, start)
+			l.landed(entry{src: e.src}, true, time.Time{}, start)
 		}
 	}
 }
@@ -192,7 +225,7 @@ func TestAnEventDeliveredWhileItsLaneArrivesIsNotDeliveredFromAnotherCopy(t *tes
 	}
 	for src := range uint64(100) {
 		wantNext(t, l, start, src+1)
-		l.landed(src+1, true, time.Time{}, start)
+		l.landed(entry{src: src + 1}, true, time.Time{}, start)
 	}
 	l.removed(l.remove(start, true), true, start)
 	if l.add(entry{src: 1, seq: 101}) || l.live != 0 {
@@ -209,7 +242,7 @@ func TestWhatArrivesAfterItsEndpointBeganToWorkIsDueAtOnce(t *testing.T) {
 	l.failsSince(start, FirstWait)
 	l.add(entry{src: 1, seq: 1, due: seconds(at(time.Hour))})
 	wantNext(t, l, start, 1)
-	l.landed(1, true, time.Time{}, start)
+	l.landed(entry{src: 1}, true, time.Time{}, start)
 	if !l.works(start) {
 		t.Fatal("it works for the first time, and that is no news")
 	}

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
@@ -36,10 +37,15 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		s.o.trouble(l.survey, err, "events could not be promised for later; they go on being parked")
 		return
 	}
+	l.born = momentOf(state.born)
 	from := l.promiseFrom(r, state)
 	s.o.missed(l.survey, r, state)
+	stands := health.Stream{At: state.at, First: state.first, Last: state.last}
+	if l.bringing {
+		stands.Last = math.MaxUint64 - 1 // what is brought at the moment may have come farther
+	}
 	s.note(l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
-		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, state.at, state.first)
+		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, stands)
 		if err != nil {
 			return err
 		}
@@ -64,12 +70,18 @@ func (o *Owner) missed(survey events.Survey, r health.Record, state history) {
 }
 
 // promiseFrom is where a promise begins: behind what the lane has seen and what
-// replicas may be trying; with all that was not delivered, once nothing is.
+// replicas may be trying; with all that was not delivered, once nothing is. What began
+// behind the end of the event stream was noted of another one, before this was made: of
+// this one nothing has been delivered.
 func (l *lane) promiseFrom(r health.Record, state history) uint64 {
-	if l.disabled && r.From != 0 {
+	switch {
+	case l.disabled && r.From > state.last+1:
+		return max(state.first, 1)
+	case l.disabled && r.From != 0:
 		return max(r.From, state.first)
+	default:
+		return min(max(l.highest(), state.given), state.last) + 1
 	}
-	return max(l.seen, state.given) + 1
 }
 
 // full says whether a lane holds as much as it may.
@@ -93,12 +105,12 @@ func (s *shard) evict(l *lane, now time.Time) {
 // rescue turns what only a disabled endpoint's lane has, because it has left the
 // event stream, into dead letters.
 func (s *shard) rescue(ctx context.Context, l *lane) {
-	gone := l.before(l.history)
+	gone := l.alone()
 	if len(gone) > laneFly {
 		gone, l.promisedTo = gone[:laneFly], time.Time{} // the others next
 	}
 	for _, e := range gone {
-		i, _ := l.find(e.src)
+		i, _ := l.find(e)
 		l.fly(&l.entries[i])
 		s.background(func() func() {
 			g := s.lost(l.survey, e)

@@ -37,7 +37,7 @@ const (
 
 // Park stores an event in its survey's lane and returns when the stream has it
 // durably. After an error nothing may be let go: the copy may be stored or not,
-// and parking the event again is recognised by its source.
+// and parking the event again is recognised by its source and its publication.
 func Park(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) error {
 	_, err := parkOne(ctx, js, names, w)
 	return err

@@ -106,10 +106,10 @@ func later(a, b time.Time) time.Time {
 func (s *shard) land(ctx context.Context, l *lane, g landing) {
 	now := time.Now()
 	if g.result.Verdict == Held {
-		l.unsent(g.entry.src)
-		l.landed(g.entry.src, g.gone, time.Time{}, now) // the lane is held, not the event
+		l.unsent(g.entry)
+		l.landed(g.entry, g.gone, time.Time{}, now) // the lane is held, not the event
 	} else {
-		l.landed(g.entry.src, g.gone, g.due, now)
+		l.landed(g.entry, g.gone, g.due, now)
 	}
 	switch r := g.result; {
 	case r.Verdict == Done:

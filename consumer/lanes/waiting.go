@@ -14,8 +14,8 @@ import (
 type Waiting struct {
 	Survey                  events.Survey
 	EventID                 string
-	Source                  uint64    // its sequence in the event stream; what it is recognised by
-	Published               time.Time // when it was published there
+	Source                  uint64    // its sequence in the event stream
+	Published               time.Time // when it was published there; what it is recognised by, with its source
 	Parked                  time.Time
 	Attempts                int    // tries before it was parked
 	Reason                  string // why it was parked
