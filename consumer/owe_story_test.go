@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/lanes"
 )
 
 func TestWhatALaneCannotHoldIsBroughtAfterRecovery(t *testing.T) {
@@ -46,6 +47,36 @@ func TestWhatALaneCannotHoldIsBroughtAfterRecovery(t *testing.T) {
 		w.wantParked(0)
 		w.wantNoHealth("dead")
 		w.wantNoHealth("other")
+	})
+}
+
+// TestALaneLeftWithPromisedEventsAloneIsFilledUp: what replicas park before they hear
+// of a promise is brought again, and nothing else in the lane can be started then.
+func TestALaneLeftWithPromisedEventsAloneIsFilledUp(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		const many = 520 // more than a lane has that is not filled up
+		w.laneMost = 600
+		r := w.endpoint("s1").answers(500)
+		w.start()
+		ids := w.publishMany("s1", w.laneMost)
+		w.advance(3 * time.Second)
+		if h, _ := w.health("s1"); h.OwedFrom == 0 {
+			t.Fatal("the lane is not full")
+		}
+		late := w.publishMany("s1", many)
+		w.advance(time.Second)
+		for _, id := range late {
+			must(t, lanes.Park(t.Context(), w.js, w.layout.Names, lanes.Waiting{
+				Survey: "s1", EventID: id, Source: w.published[id].seq, Published: time.Now().Add(-time.Second), Parked: time.Now(),
+				Reason: "5xx", DueNow: true, Body: []byte(w.published[id].body),
+			}))
+		}
+		r.answers(200)
+		w.put(w.stored("s1")) // drains before the next promise makes room
+		w.advance(5 * time.Minute)
+		w.wantAllDelivered(append(ids, late...))
+		w.wantParked(0)
+		w.wantNoHealth("s1")
 	})
 }
 

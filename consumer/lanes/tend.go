@@ -20,8 +20,8 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	r, _ := s.o.o.Health.Of(l.survey)
 	s.heed(l, r)
 	s.promise(ctx, l, r, now)
-	s.bring(ctx, l, r, now)
 	s.start(ctx, l)
+	s.bring(ctx, l, r, now) // knows by then whether anything is left to start
 	s.clean(ctx, l, now)
 	s.end(l)
 }
