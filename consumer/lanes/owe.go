@@ -38,6 +38,7 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	}
 	from := l.promiseFrom(r, state)
 	s.o.missed(l.survey, r, state)
+	var certain health.Record
 	s.note(l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, state.at, state.first)
 		if err != nil {
@@ -46,11 +47,12 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		l.promisedTo, l.history = now.Add(promiseAgain), state.first
 		l.heed(made.Promises())
 		s.evict(l, now)
+		certain = made
 		return nil
 	})
 	if l.disabled {
 		s.rescue(ctx, l)
-		s.salvage(ctx, l, r, state, now)
+		s.salvage(ctx, l, certain, state, now)
 	}
 }
 

@@ -33,8 +33,11 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 		}
 		return func() {
 			l.bringing = false
-			if err != nil || !b.ended {
-				l.salvageAt = time.Time{} // there is more
+			switch {
+			case err != nil, b.early:
+				l.salvageAt = time.Time{} // with the next promise
+			case !b.ended:
+				l.salvageAt, l.promisedTo = time.Time{}, time.Time{} // there is more: now
 			}
 			s.tend(ctx, l)
 		}
