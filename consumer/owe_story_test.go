@@ -332,38 +332,50 @@ func TestRetryAfterIsHeededWithinReason(t *testing.T) {
 }
 
 // TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt lets the event stream roll over
-// while an endpoint is disabled: what is owed to it must not go with the oldest.
+// while an endpoint is disabled, or fails with a full lane: what is owed to it must not
+// go with the oldest.
 func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
-	story(t, func(t *testing.T, w *world) {
-		stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
-		must(t, err)
-		cfg := stream.CachedInfo().Config
-		cfg.MaxMsgs = 400
-		_, err = w.js.UpdateStream(t.Context(), cfg)
-		must(t, err)
-		w.endpoint("s1").answers(http.StatusGone)
-		w.endpoint("other")
-		w.start()
-		w.publishMany("s1", 30)
-		w.advance(2 * time.Minute)
-		for range 30 {
-			w.publishMany("s1", 5)
-			w.publishMany("other", 20)
-			w.advance(2 * time.Minute)
-		}
-		w.wantLogWithout("has dropped these sequences")
-		letters := len(w.letters())
-		if letters < 50 {
-			t.Errorf("%d dead letters, want most of what was owed", letters)
-		}
-		w.put(w.stored("s1"))
-		w.internet.at("s1").answers(200)
-		w.advance(10 * time.Minute)
-		if delivered := w.internet.at("s1").acceptedInAll(); delivered+letters != 180 {
-			t.Errorf("%d delivered and %d dead letters, of 180", delivered, letters)
-		}
-		w.wantNoHealth("s1")
-	})
+	for name, c := range map[string]struct {
+		status int
+		reason string
+	}{
+		"it is disabled":             {http.StatusGone, "disabled"},
+		"it fails, its lane is full": {http.StatusInternalServerError, "failing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				w.laneMost = 30
+				stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
+				must(t, err)
+				cfg := stream.CachedInfo().Config
+				cfg.MaxMsgs = 400
+				_, err = w.js.UpdateStream(t.Context(), cfg)
+				must(t, err)
+				w.endpoint("s1").answers(c.status)
+				w.endpoint("other")
+				w.start()
+				w.publishMany("s1", 30)
+				w.advance(2 * time.Minute)
+				for range 30 {
+					w.publishMany("s1", 5)
+					w.publishMany("other", 20)
+					w.advance(2 * time.Minute)
+				}
+				w.wantLogWithout("has dropped these sequences")
+				letters := w.letters()
+				if len(letters) < 50 || letters[0].Reason != c.reason {
+					t.Errorf("%d dead letters, want most of what was owed, for %q", len(letters), c.reason)
+				}
+				w.put(w.stored("s1"))
+				w.internet.at("s1").answers(200)
+				w.advance(10 * time.Minute)
+				if delivered := w.internet.at("s1").acceptedInAll(); delivered+len(letters) != 180 {
+					t.Errorf("%d delivered and %d dead letters, of 180", delivered, len(letters))
+				}
+				w.wantNoHealth("s1")
+			})
+		})
+	}
 }
 
 // wantLogWithout checks that something was not said.

@@ -81,7 +81,7 @@ func (s *shard) brought(ctx context.Context, survey events.Survey, r health.Reco
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if b.ended && !b.at.Before(r.OwedUntil.Add(skew)) {
-		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane")
+		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane, or a dead letter")
 		return s.o.o.Health.Paid(ctx, survey, r.OwedUntil)
 	}
 	if b.to > r.OwedFrom {

@@ -52,6 +52,8 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	})
 	if l.disabled {
 		s.rescue(ctx, l)
+	}
+	if l.disabled || l.probing {
 		s.salvage(ctx, l, certain, state, now)
 	}
 }
