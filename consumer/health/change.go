@@ -66,7 +66,7 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 	})
 }
 
-// Owe makes a promise at a moment, by the server's clock. One that stands is only
+// Owe makes a promise at a moment, by the server's clock. One that stands then is only
 // prolonged: what was before it has been brought, or a person has waived it. first
 // is the event stream's first sequence: nothing before can be promised. It returns
 // the record as it certainly stands; after an error nothing is certain.
