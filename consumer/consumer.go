@@ -241,7 +241,7 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	c.health = board
 	c.owner = lanes.New(c.js, fromLanes{c}, lanes.Options{
 		Names: names, Health: board, Dead: c.dead, Schedule: delivery.Next, MaxEvent: c.o.maxBytes(), Log: c.o.Log, Panics: c.o.Panics,
-		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter, Revision: c.revision,
+		MaxEvents: c.o.LaneEvents, MaxBytes: c.o.LaneBytes, DisableAfter: c.o.DisableAfter, Another: c.another,
 		Buried: func(survey events.Survey, seq uint64) {
 			c.metrics.buried.Inc()
 			c.o.History.Settled(deliverylog.KindDead, survey, seq)
@@ -250,13 +250,11 @@ func (c *Consumer) openLanes(ctx context.Context) error {
 	return nil
 }
 
-// revision is the one of an endpoint as it is now; 0 when that cannot be known.
-func (c *Consumer) revision(ctx context.Context, survey events.Survey) uint64 {
+// another implements lanes.Another.
+func (c *Consumer) another(ctx context.Context, survey events.Survey, revision uint64) bool {
 	_, limits, err := c.endpoints.Target(ctx, survey)
-	if err != nil {
-		return 0
-	}
-	return limits.Revision
+	removed := errors.Is(err, config.ErrNoEndpoint) && limits.Revision == 0
+	return removed || limits.Revision > revision
 }
 
 const (

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/lanes"
 )
 
 func TestWhatALaneCannotHoldIsBroughtAfterRecovery(t *testing.T) {
@@ -46,6 +47,36 @@ func TestWhatALaneCannotHoldIsBroughtAfterRecovery(t *testing.T) {
 		w.wantParked(0)
 		w.wantNoHealth("dead")
 		w.wantNoHealth("other")
+	})
+}
+
+// TestALaneLeftWithPromisedEventsAloneIsFilledUp: what replicas park before they hear
+// of a promise is brought again, and nothing else in the lane can be started then.
+func TestALaneLeftWithPromisedEventsAloneIsFilledUp(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		const many = 520 // more than a lane has that is not filled up
+		w.laneMost = 600
+		r := w.endpoint("s1").answers(500)
+		w.start()
+		ids := w.publishMany("s1", w.laneMost)
+		w.advance(3 * time.Second)
+		if h, _ := w.health("s1"); h.OwedFrom == 0 {
+			t.Fatal("the lane is not full")
+		}
+		late := w.publishMany("s1", many)
+		w.advance(time.Second)
+		for _, id := range late {
+			must(t, lanes.Park(t.Context(), w.js, w.layout.Names, lanes.Waiting{
+				Survey: "s1", EventID: id, Source: w.published[id].seq, Published: time.Now().Add(-time.Second), Parked: time.Now(),
+				Reason: "5xx", DueNow: true, Body: []byte(w.published[id].body),
+			}))
+		}
+		r.answers(200)
+		w.put(w.stored("s1")) // drains before the next promise makes room
+		w.advance(5 * time.Minute)
+		w.wantAllDelivered(append(ids, late...))
+		w.wantParked(0)
+		w.wantNoHealth("s1")
 	})
 }
 
@@ -301,38 +332,50 @@ func TestRetryAfterIsHeededWithinReason(t *testing.T) {
 }
 
 // TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt lets the event stream roll over
-// while an endpoint is disabled: what is owed to it must not go with the oldest.
+// while an endpoint is disabled, or fails with a full lane: what is owed to it must not
+// go with the oldest.
 func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
-	story(t, func(t *testing.T, w *world) {
-		stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
-		must(t, err)
-		cfg := stream.CachedInfo().Config
-		cfg.MaxMsgs = 400
-		_, err = w.js.UpdateStream(t.Context(), cfg)
-		must(t, err)
-		w.endpoint("s1").answers(http.StatusGone)
-		w.endpoint("other")
-		w.start()
-		w.publishMany("s1", 30)
-		w.advance(2 * time.Minute)
-		for range 30 {
-			w.publishMany("s1", 5)
-			w.publishMany("other", 20)
-			w.advance(2 * time.Minute)
-		}
-		w.wantLogWithout("has dropped these sequences")
-		letters := len(w.letters())
-		if letters < 50 {
-			t.Errorf("%d dead letters, want most of what was owed", letters)
-		}
-		w.put(w.stored("s1"))
-		w.internet.at("s1").answers(200)
-		w.advance(10 * time.Minute)
-		if delivered := w.internet.at("s1").acceptedInAll(); delivered+letters != 180 {
-			t.Errorf("%d delivered and %d dead letters, of 180", delivered, letters)
-		}
-		w.wantNoHealth("s1")
-	})
+	for name, c := range map[string]struct {
+		status int
+		reason string
+	}{
+		"it is disabled":             {http.StatusGone, "disabled"},
+		"it fails, its lane is full": {http.StatusInternalServerError, "failing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				w.laneMost = 30
+				stream, err := w.js.Stream(t.Context(), w.layout.Names.Stream())
+				must(t, err)
+				cfg := stream.CachedInfo().Config
+				cfg.MaxMsgs = 400
+				_, err = w.js.UpdateStream(t.Context(), cfg)
+				must(t, err)
+				w.endpoint("s1").answers(c.status)
+				w.endpoint("other")
+				w.start()
+				w.publishMany("s1", 30)
+				w.advance(2 * time.Minute)
+				for range 30 {
+					w.publishMany("s1", 5)
+					w.publishMany("other", 20)
+					w.advance(2 * time.Minute)
+				}
+				w.wantLogWithout("has dropped these sequences")
+				letters := w.letters()
+				if len(letters) < 50 || letters[0].Reason != c.reason {
+					t.Errorf("%d dead letters, want most of what was owed, for %q", len(letters), c.reason)
+				}
+				w.put(w.stored("s1"))
+				w.internet.at("s1").answers(200)
+				w.advance(10 * time.Minute)
+				if delivered := w.internet.at("s1").acceptedInAll(); delivered+len(letters) != 180 {
+					t.Errorf("%d delivered and %d dead letters, of 180", delivered, len(letters))
+				}
+				w.wantNoHealth("s1")
+			})
+		})
+	}
 }
 
 // wantLogWithout checks that something was not said.

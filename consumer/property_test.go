@@ -265,16 +265,15 @@ func (w *world) mend(surveys int) {
 		r.mu.Lock()
 		r.refuses = nil
 		r.mu.Unlock()
-		w.endpoint(survey(i))
 	}
 	if len(w.alive()) == 0 {
 		w.start()
 	}
-	w.advance(8 * time.Minute)
+	w.advance(time.Minute) // until every lane has an owner and nothing fails any more
 	for i := range surveys {
-		w.endpoint(survey(i)) // those that failed by themselves need not wait for their own time
+		w.endpoint(survey(i)) // once must be enough. Those that failed by themselves need not wait for their own time
 	}
-	w.advance(3 * time.Minute)
+	w.advance(10 * time.Minute)
 	w.wantSettled()
 	w.wantParked(0)
 	for i := range surveys {

@@ -68,7 +68,7 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 
 // Stream is where the event stream stands.
 type Stream struct {
-	At          time.Time // by the server's clock
+	At          time.Time // when that is, by the server's clock; earlier for a promise that goes on from one that has lapsed
 	First, Last uint64
 }
 

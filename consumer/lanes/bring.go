@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	bringBelow   = 512                    // a lane that drains is filled up when it holds fewer
+	bringBelow   = 512                    // a lane that drains is filled up when it holds fewer, or nothing that can be started
 	bringProbing = 8                      // and one that is only probed
 	bringMost    = 2 * bringBelow         // events brought at once
 	bringPause   = 250 * time.Millisecond // after everything there was has been brought, and more may come
@@ -33,7 +33,7 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 	if l.probing {
 		below, most = bringProbing, min(most, 2*bringProbing)
 	}
-	if r.OwedFrom == 0 || l.disabled || l.bringing || !s.read || l.live >= below || s.full(l) || now.Before(l.bringAt) {
+	if r.OwedFrom == 0 || l.disabled || l.bringing || !s.read || l.busy(below) || s.full(l) || now.Before(l.bringAt) {
 		return
 	}
 	l.bringing, l.awaits, l.bringAt = true, 0, time.Time{}
@@ -82,7 +82,7 @@ func (s *shard) brought(ctx context.Context, survey events.Survey, r health.Reco
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if b.ended && !b.at.Before(r.OwedUntil.Add(skew)) {
-		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane")
+		s.o.o.Log.Info().Str("survey", string(survey)).Msg("everything that was owed is in the lane, or a dead letter")
 		return s.o.o.Health.Paid(ctx, survey, r.OwedUntil)
 	}
 	if b.to > r.OwedFrom {

@@ -21,6 +21,7 @@ const (
 	feedPull   = 10 * time.Minute      // one pull of the feed: an idle one costs next to nothing
 	feedGone   = time.Minute           // a feed nobody reads any more is forgotten by the server
 	feedAgain  = time.Second           // after a feed that ended
+	feedStuck  = 5 * time.Second       // more is to come, and nothing does
 )
 
 // feed reads the headers of the lanes stream for the shards that were taken
@@ -116,13 +117,22 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 	}
 	defer it.Stop()
+	// What the server has counted may be removed before it is sent. Then nothing comes
+	// that is the last one, and only another reading finds out.
+	stuck := time.AfterFunc(feedStuck, it.Stop)
+	defer stuck.Stop()
 	began, entries := time.Now(), 0
 	caughtUp := cons.CachedInfo().NumPending == 0
 	if caughtUp {
+		stuck.Stop()
 		tellAll(shards)
 	}
 	for {
+		if !caughtUp {
+			stuck.Reset(feedStuck)
+		}
 		msg, err := it.Next(jetstream.NextContext(ctx))
+		stuck.Stop()
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 		}

@@ -207,6 +207,13 @@ func (l *lane) draining(now time.Time) (int, bool) {
 	return 0, false
 }
 
+// busy says whether a lane has enough to do without what is owed. Events that were
+// parked before their replica heard of the promise are nothing to do: they wait for
+// what is brought. Nor are those that wait for their own times.
+func (l *lane) busy(enough int) bool {
+	return l.live >= enough && (l.probing || l.scan < len(l.entries))
+}
+
 // probe picks the oldest event, and after two failures the next one in turn.
 func (l *lane) probe(now time.Time) (int, bool) {
 	if l.flying > 0 || l.live == 0 || now.Before(l.probeAt) {

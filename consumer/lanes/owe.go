@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/internal/stored"
 	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
@@ -39,11 +40,17 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	}
 	l.born = momentOf(state.born)
 	from := l.promiseFrom(r, state)
+	at, err := s.o.since(ctx, r, from, state)
+	if err != nil {
+		s.o.trouble(l.survey, err, "events could not be promised for later; they go on being parked")
+		return
+	}
 	s.o.missed(l.survey, r, state)
-	stands := health.Stream{At: state.at, First: state.first, Last: state.last}
+	stands := health.Stream{At: at, First: state.first, Last: state.last}
 	if l.bringing {
 		stands.Last = math.MaxUint64 - 1 // what is brought at the moment may have come farther
 	}
+	var certain health.Record
 	s.note(l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, stands)
 		if err != nil {
@@ -52,12 +59,33 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		l.promisedTo, l.history = now.Add(promiseAgain), state.first
 		l.heed(made.Promises())
 		s.evict(l, now)
+		certain = made
 		return nil
 	})
 	if l.disabled {
 		s.rescue(ctx, l)
-		s.salvage(ctx, l, r, state, now)
 	}
+	if l.disabled || l.probing {
+		s.salvage(ctx, l, certain, state, now)
+	}
+}
+
+// since is the moment from which on a promise is new: when the first event it covers was
+// published, or now. A backlog from before the last promise lapsed is covered by that one
+// already, and in two of them it would be brought twice; nothing that came since has been
+// given to anybody, so the last one is prolonged.
+func (o *Owner) since(ctx context.Context, r health.Record, from uint64, state history) (time.Time, error) {
+	all := r.Promises()
+	if from != state.given+1 || from > state.last || len(all) == 0 || all[len(all)-1].Until.After(state.at) {
+		return state.at, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	m, err := stored.Read(ctx, o.js, o.o.Names.Stream(), stored.Question{Seq: from, NextFor: ">"})
+	if err != nil || m.Sequence == 0 {
+		return state.at, err
+	}
+	return m.Time, nil
 }
 
 // missed says that events owed to an endpoint may have left the event stream.

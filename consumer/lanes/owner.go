@@ -60,19 +60,23 @@ type Deliverer interface {
 // Schedule says when an event that fails by itself is due next: delivery.Next.
 type Schedule func(parked time.Time, id string, after time.Time) (due time.Time, ok bool)
 
+// Another says whether a survey's endpoint is another one now than it was in a
+// revision: changed, or removed. It is false where that cannot be known.
+type Another func(ctx context.Context, survey events.Survey, revision uint64) bool
+
 // Options are what an [Owner] cannot do without.
 type Options struct {
 	Names        events.Names
 	Health       *health.Board
 	Dead         *deadletters.Store
 	Schedule     Schedule
-	Slots        int                                                    // events tried at once, all lanes together; 0 means 256
-	MaxEvents    int                                                    // that one lane holds; 0 means 50,000
-	MaxBytes     int64                                                  // of bodies that one lane holds; 0 means 64 MiB
-	MaxEvent     int                                                    // the largest event, in bytes; 0 means events.MaxBytes
-	Revision     func(ctx context.Context, survey events.Survey) uint64 // of the endpoint as it is now, 0 when that cannot be known; nil means that no endpoint ever changes unheard
-	DisableAfter time.Duration                                          // how long an endpoint may fail before it is disabled; 0 means five days
-	Buried       func(s events.Survey, seq uint64)                      // hears of every event that became a dead letter; nil hears nothing
+	Slots        int                               // events tried at once, all lanes together; 0 means 256
+	MaxEvents    int                               // that one lane holds; 0 means 50,000
+	MaxBytes     int64                             // of bodies that one lane holds; 0 means 64 MiB
+	MaxEvent     int                               // the largest event, in bytes; 0 means events.MaxBytes
+	Another      Another                           // nil means that no endpoint ever changes unheard
+	DisableAfter time.Duration                     // how long an endpoint may fail before it is disabled; 0 means five days
+	Buried       func(s events.Survey, seq uint64) // hears of every event that became a dead letter; nil hears nothing
 	Log          zerolog.Logger
 	Panics       *panics.Guard
 }
@@ -109,8 +113,8 @@ type Owner struct {
 func New(js jetstream.JetStream, deliver Deliverer, o Options) *Owner {
 	o.Slots = cmp.Or(o.Slots, defaultSlots)
 	o.MaxEvent = cmp.Or(o.MaxEvent, events.MaxBytes)
-	if o.Revision == nil {
-		o.Revision = func(context.Context, events.Survey) uint64 { return 0 }
+	if o.Another == nil {
+		o.Another = func(context.Context, events.Survey, uint64) bool { return false }
 	}
 	if o.Buried == nil {
 		o.Buried = func(events.Survey, uint64) {}

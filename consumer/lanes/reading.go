@@ -35,7 +35,8 @@ func (o *Owner) read(ctx context.Context, r reading) (brought, error) {
 	}
 	o.missed(r.survey, r.promise, r.state)
 	r.o, r.so = o, brought{to: r.promise.OwedFrom, at: r.state.at}
-	return r.so, r.run(ctx)
+	err = r.run(ctx)
+	return r.so, err
 }
 
 func (r *reading) run(ctx context.Context) error {

@@ -7,25 +7,30 @@ import (
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery/panics"
+	"github.com/popsee/webhooks/events"
 )
 
-// salvageEvery is how often what is owed to a disabled endpoint is looked at for
+// salvageEvery is how often what is owed to an endpoint is looked at for
 // being about to leave the event stream by age: how old it is takes a look at the
 // messages. How full the stream is costs nothing to know.
 const salvageEvery = time.Hour
 
-// salvage turns what is owed to a disabled endpoint, and is about to leave the
-// event stream, into dead letters: there nobody would ever find it again.
+// salvage turns what is owed to an endpoint that is disabled or fails, and is about to
+// leave the event stream, into dead letters: there nobody would ever find it again.
 func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state history, now time.Time) {
 	if r.OwedFrom == 0 || l.bringing || !state.endangers(r) || !state.full() && now.Before(l.salvageAt) {
 		return
 	}
 	l.salvageAt = now.Add(min(salvageEvery, max(state.config.MaxAge/40, promiseAgain)))
 	l.bringing, l.awaits = true, 0
+	why := Result{Reason: "failing", Detail: "its endpoint fails, and it was about to leave the event stream"}
+	if l.disabled {
+		why = Result{Reason: "disabled", Detail: "its endpoint is disabled, and it was about to leave the event stream"}
+	}
 	s.background(func() func() {
 		var b brought
 		err := s.o.o.Panics.Try(panics.PlaceTry, func() (err error) {
-			b, err = s.salvageNow(s.kept, l, r, state)
+			b, err = s.salvageNow(s.kept, l.survey, r, state, why)
 			return err
 		})
 		if err != nil {
@@ -33,35 +38,34 @@ func (s *shard) salvage(ctx context.Context, l *lane, r health.Record, state his
 		}
 		return func() {
 			l.bringing = false
-			if err != nil || !b.ended {
-				l.salvageAt = time.Time{} // there is more
+			switch {
+			case err != nil, b.early:
+				l.salvageAt = time.Time{} // with the next promise
+			case !b.ended:
+				l.salvageAt, l.promisedTo = time.Time{}, time.Time{} // there is more: now
 			}
 			s.tend(ctx, l)
 		}
 	})
 }
 
-func (s *shard) salvageNow(ctx context.Context, l *lane, r health.Record, state history) (brought, error) {
+func (s *shard) salvageNow(ctx context.Context, survey events.Survey, r health.Record, state history, why Result) (brought, error) {
 	b, err := s.o.read(ctx, reading{
-		survey: l.survey, promise: r, most: bringMost,
+		survey: survey, promise: r, most: bringMost,
 		meant: func(m walk.Message) bool { return state.leaving(m.Sequence, m.Time) },
-		keep:  s.buryOwed,
+		keep: func(ctx context.Context, batch []Waiting) (uint64, error) {
+			for _, w := range batch {
+				if err := s.bury(ctx, &w, why); err != nil {
+					return 0, err
+				}
+			}
+			return 0, nil // nothing of it is in the lane
+		},
 	})
-	if err != nil || b.to <= r.OwedFrom {
+	if err != nil {
 		return b, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	return b, s.o.o.Health.Brought(ctx, l.survey, b.to)
-}
-
-func (s *shard) buryOwed(ctx context.Context, batch []Waiting) (uint64, error) {
-	for _, w := range batch {
-		if err := s.bury(ctx, &w, Result{Reason: "disabled", Detail: "its endpoint is disabled, and it was about to leave the event stream"}); err != nil {
-			return 0, err
-		}
-	}
-	return 0, nil // nothing of it is in the lane
+	return b, s.brought(ctx, survey, r, b)
 }
 
 // endangers says whether something owed may be about to leave the event stream.

@@ -1,12 +1,16 @@
 package lanes
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/events"
 )
 
 func TestWhatIsAboutToLeaveTheEventStream(t *testing.T) {
@@ -37,4 +41,46 @@ func TestWhatIsAboutToLeaveTheEventStream(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAllThatIsAboutToLeaveIsSavedAtOnce, however much that is: in the minute until the
+// next promise a busy event stream drops more than one look buries.
+func TestAllThatIsAboutToLeaveIsSavedAtOnce(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		names := events.Names{}
+		stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: names.Stream(), Subjects: names.Subjects(), MaxMsgs: 10*bringMost + 2000})
+		must(t, err)
+		board, err := health.Open(t.Context(), js, names, health.Options{})
+		must(t, err)
+		defer board.Close()
+		must(t, board.Disable(t.Context(), "s1", AnsweredGone(time.Now(), 1), "410"))
+		const owed = bringMost + 100
+		for i := range 10*owed + 1 {
+			subject, body := names.Subject("other"), "{}"
+			if i < 2*owed {
+				subject = names.Subject("s1")
+				body = fmt.Sprintf(`{"event":"response.completed","timestamp":"2024-01-22T12:00:00.000Z","survey":{"id":"s1"},"response":{"id":"r%d"}}`, i)
+			}
+			_, err := js.PublishAsync(subject, []byte(body))
+			must(t, err)
+		}
+		<-js.PublishAsyncComplete()
+		_, err = stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: names.Consumer(), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy})
+		must(t, err)
+		lease, _ := leased(t, server, "s1")
+		s := newShard(t.Context(), New(js, nil, Options{Health: board, Dead: deadletters.New(js, names)}), lease)
+		s.read = true
+		began := time.Now()
+		for s.tend(t.Context(), s.lane("s1")); s.jobs > 0; s.jobs-- {
+			(<-s.ended)()
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		letters, err := js.Stream(t.Context(), names.DeadLetters())
+		must(t, err)
+		if n := letters.CachedInfo().State.Msgs; n != owed {
+			t.Errorf("%d dead letters, want %d", n, owed)
+		}
+	})
 }

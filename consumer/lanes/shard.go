@@ -191,18 +191,12 @@ func (s *shard) lane(survey events.Survey) *lane {
 }
 
 // adopt looks after the endpoints of this shard that nothing waits for: those
-// that failed would never be probed, and what is owed would never be brought. One
-// that was disabled may have been changed while nobody owned the shard.
+// that failed would never be probed, and what is owed would never be brought.
 func (s *shard) adopt(ctx context.Context) {
 	for survey := range s.o.o.Health.All() {
-		if s.o.o.Names.Shard(survey) != s.lease.Shard {
-			continue
+		if s.o.o.Names.Shard(survey) == s.lease.Shard {
+			s.tend(ctx, s.lane(survey))
 		}
-		if r, _ := s.o.o.Health.Of(survey); r.Disabled != nil && !r.DisabledAt(s.o.o.Revision(ctx, survey)) {
-			s.change(ctx, survey)
-			continue
-		}
-		s.tend(ctx, s.lane(survey))
 	}
 }
 

@@ -19,9 +19,13 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	l.release(now)
 	r, _ := s.o.o.Health.Of(l.survey)
 	s.heed(l, r)
+	if s.disabledBefore(ctx, l, r, now) {
+		s.change(ctx, l.survey)
+		return
+	}
 	s.promise(ctx, l, r, now)
-	s.bring(ctx, l, r, now)
 	s.start(ctx, l)
+	s.bring(ctx, l, r, now) // knows by then whether anything is left to start
 	s.clean(ctx, l, now)
 	s.end(l)
 }
@@ -36,6 +40,17 @@ func (s *shard) heed(l *lane, r health.Record) {
 	if l.recovered.IsZero() {
 		l.recovered = r.Recovered
 	}
+}
+
+// disabledBefore says whether an endpoint is disabled in a revision that it no longer has:
+// a 410 may come back after the change, nobody may have owned the shard, and what was
+// heard may not have been noted. It is asked as often as a promise is renewed.
+func (s *shard) disabledBefore(ctx context.Context, l *lane, r health.Record, now time.Time) bool {
+	if !s.read || !l.disabled || now.Before(l.promisedTo) || !s.o.o.Another(ctx, l.survey, r.Disabled.Revision) {
+		return false
+	}
+	l.promisedTo = now.Add(FirstWait) // if it cannot be noted now either
+	return true
 }
 
 // start starts what can be started: while the lease is good and there are slots.

@@ -30,7 +30,7 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 	l.result = Result{Verdict: Held}
 	w, err := s.fetch(ctx, survey, e.seq)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, !s.lease.May(): // asked again, for fetching may have taken seconds
 		l.due = time.Now()
 		return l
 	case err != nil:

@@ -1,0 +1,108 @@
+package lanes
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/leases"
+	"github.com/popsee/webhooks/events"
+)
+
+// bus runs f in a bubble around a server with all that lanes need.
+func bus(t *testing.T, f func(t *testing.T, s *bustest.Server, js jetstream.JetStream)) {
+	t.Helper()
+	bustest.EmptyPools()
+	synctest.Test(t, func(t *testing.T) {
+		s := bustest.New(t, server.Options{})
+		nc := s.Connect()
+		js := bustest.JetStream(t, nc)
+		for _, cfg := range (layout.Layout{}).Own() {
+			_, err := js.CreateStream(t.Context(), cfg)
+			must(t, err)
+		}
+		for _, cfg := range (layout.Layout{}).Buckets() {
+			cfg.TTL, cfg.LimitMarkerTTL = 0, 0 // the server ages messages by a clock outside the bubble
+			_, err := js.CreateKeyValue(t.Context(), cfg)
+			must(t, err)
+		}
+		f(t, s, js)
+		nc.Close()
+		s.Halt()
+		synctest.Wait()
+	})
+}
+
+// leased gives the lease of a survey's shard to a replica with a connection of its own.
+// What is returned cuts that, and the lease is renewed no more.
+func leased(t *testing.T, s *bustest.Server, survey events.Survey) (l *leases.Lease, cut func()) {
+	t.Helper()
+	nc := s.Connect()
+	k := leases.New(bustest.JetStream(t, nc), events.Names{}, leases.Options{Self: leases.Replica{ID: "a"}})
+	ctx, stop := context.WithCancel(context.Background())
+	taken, ended := make(chan *leases.Lease, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		k.Run(ctx, func(ctx context.Context, l *leases.Lease) {
+			if l.Shard == (events.Names{}).Shard(survey) {
+				taken <- l
+			}
+			<-ctx.Done()
+		})
+	}()
+	t.Cleanup(func() {
+		nc.Close()
+		stop()
+		<-ended
+	})
+	return <-taken, nc.Close
+}
+
+// slow is a deliverer that takes a while to say that something can be sent.
+type slow struct {
+	wait time.Duration
+	sent int
+}
+
+func (s *slow) Ask(context.Context, events.Survey, bool) Result {
+	time.Sleep(s.wait)
+	return Result{}
+}
+
+func (s *slow) Deliver(context.Context, Waiting) Result {
+	s.sent++
+	return Result{Verdict: Done}
+}
+
+// TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked: an owner that fetches a body for
+// seconds may find another one beside it.
+func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		lease, cut := leased(t, server, "s1")
+		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), Body: []byte("{}")}))
+		d := &slow{}
+		s := newShard(t.Context(), New(js, d, Options{}), lease)
+		if l := s.try(t.Context(), "s1", entry{src: 7, seq: 1}, false, time.Time{}); l.result.Verdict != Done || d.sent != 1 {
+			t.Fatalf("on a good lease it ended as %+v, sent %d times", l.result, d.sent)
+		}
+		cut()
+		time.Sleep(4 * time.Second)
+		d.wait = 7 * time.Second
+		if !lease.May() {
+			t.Fatal("the lease has ended already")
+		}
+		l := s.try(t.Context(), "s1", entry{src: 7, seq: 1}, false, time.Time{})
+		if lease.May() {
+			t.Fatal("the lease has not ended yet")
+		}
+		if l.result.Verdict != Held || l.gone || d.sent != 1 {
+			t.Errorf("it ended as %+v, sent %d times", l.result, d.sent)
+		}
+	})
+}
