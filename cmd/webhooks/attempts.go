@@ -45,7 +45,7 @@ func (c *attemptsCommand) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ var errUnproven = errors.New("not every event is accounted for")
 
 // Run accounts for every event of a stretch of the event stream.
 func (c *auditCommand) Run(w *world) error {
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

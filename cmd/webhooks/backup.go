@@ -29,7 +29,7 @@ func (c *backupCommand) Run(w *world) (err error) {
 			return err
 		}
 	}
-	s, end, err := openWhole(c.Settings, c.Offline, false)
+	s, end, err := openWhole(w, c.Settings, c.Offline, false)
 	if err != nil {
 		return err
 	}

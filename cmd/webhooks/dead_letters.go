@@ -56,7 +56,7 @@ func (c *deadLettersList) Run(w *world) error {
 		return err
 	}
 	f.Limit = c.Limit
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ type deadLettersShow struct {
 
 // Run shows one letter.
 func (c *deadLettersShow) Run(w *world) error {
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (c *deadLettersPurge) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

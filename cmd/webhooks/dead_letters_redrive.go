@@ -26,7 +26,7 @@ func (c *deadLettersRedrive) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

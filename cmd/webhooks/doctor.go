@@ -63,7 +63,7 @@ func (c *doctorCommand) Run(w *world) error {
 			return usage{err}
 		}
 	}
-	s, err := connection{NATS: c.NATS, Prefix: c.Bus.Prefix}.open()
+	s, err := connection{NATS: c.NATS, Prefix: c.Bus.Prefix}.open(w)
 	if err != nil {
 		c.print(w, fail("connection", hintOf(err), "%v", err)) // nothing else can be examined
 		return err

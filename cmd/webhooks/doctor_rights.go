@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/popsee/webhooks/events"
 )
@@ -81,39 +77,4 @@ func (d *doctor) checkPermissions(ctx context.Context) ([]finding, error) {
 		return []finding{ok("permissions", "all %d rights that were tried", len(all))}, nil
 	}
 	return found, nil
-}
-
-// may tries to publish to a subject what every server refuses: a request that asks
-// for more than any server knows, bound for a stream that does not exist, without
-// anybody to answer to. Such a refusal is an ordinary answer of which nothing stands
-// in the server's log. The server says at once, and before it answers anything later,
-// when the user may not publish there.
-func (d *doctor) may(ctx context.Context, subject string) (bool, error) {
-	before := d.nc.LastError()
-	err := d.nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{expectedStream: {noStream}, requiredLevel: {"1000000"}}, Data: refusedBody(subject)})
-	if err != nil {
-		return false, fmt.Errorf("try to publish to %s: %w", subject, err)
-	}
-	if err := d.nc.FlushWithContext(ctx); err != nil {
-		return false, fmt.Errorf("try to publish to %s: %w", subject, err)
-	}
-	after := d.nc.LastError()
-	return !errors.Is(after, nats.ErrPermissionViolation) || errors.Is(after, before), nil
-}
-
-const (
-	noStream       = "none-the-doctor-asks"
-	expectedStream = "Nats-Expected-Stream"    // a stream refuses a message meant for another one
-	requiredLevel  = "Nats-Required-Api-Level" // a server refuses a request meant for a newer one
-)
-
-// refusedBody is what a server refuses that does not know requiredLevel. It is no
-// JSON: no request can be made of it. Only what makes a consumer is read before that
-// header, and logged when it is not well formed; it is of another stream than its
-// subject.
-func refusedBody(subject string) []byte {
-	if strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE.") {
-		return []byte(`{"stream_name":"` + noStream + `","config":{}}`)
-	}
-	return []byte("{")
 }

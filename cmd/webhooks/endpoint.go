@@ -53,12 +53,12 @@ type editing struct {
 	survey events.Survey
 }
 
-func (t endpointTarget) edit(ctx context.Context, rules delivery.Rules) (*editing, error) {
+func (t endpointTarget) edit(ctx context.Context, w *world, rules delivery.Rules) (*editing, error) {
 	survey, err := events.ParseSurvey(t.Survey)
 	if err != nil {
 		return nil, usage{withHint("use letters, digits, - and _ ; see what there is with: webhooks endpoint list", "survey %q is not a valid id", t.Survey)}
 	}
-	s, err := t.open()
+	s, err := t.open(w)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (t endpointTarget) edit(ctx context.Context, rules delivery.Rules) (*editin
 func (t endpointTarget) with(w *world, rules delivery.Rules, do func(ctx context.Context, e *editing) error) error {
 	ctx, cancel := w.asking()
 	defer cancel()
-	e, err := t.edit(ctx, rules)
+	e, err := t.edit(ctx, w, rules)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ type endpointList struct {
 func (c *endpointList) Run(w *world) error {
 	ctx, cancel := w.asking()
 	defer cancel()
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/config"
@@ -27,7 +30,7 @@ func (w *world) fail(err error) exitCode {
 		}
 	}
 	fmt.Fprintf(w.errw, "error: %s\n", harmless(err.Error()))
-	if h := hintOf(err); h != "" {
+	if h := cmp.Or(w.refused(err), hintOf(err)); h != "" {
 		fmt.Fprintf(w.errw, "hint: %s\n", harmless(h))
 	}
 	if mistake {
@@ -59,6 +62,24 @@ func hintOf(err error) string {
 		return "start the service once, or run: webhooks provision"
 	}
 	return ""
+}
+
+// refused says what NATS did not let the command's user do, where that is why nobody
+// answered: whoever may not ask is told so beside the request, which waits until its
+// time is over.
+func (w *world) refused(err error) string {
+	if w.asked == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
+		return ""
+	}
+	said := w.asked.LastError()
+	switch {
+	case !errors.Is(said, nats.ErrPermissionViolation):
+		return ""
+	case strings.Contains(said.Error(), "Subscription"):
+		return "NATS does not let this user hear answers (" + said.Error() + "): set NATS_INBOX_PREFIX as the user has it; with deployments/nats/accounts.conf it is _INBOX_ and the user's name"
+	default:
+		return "NATS does not let this user ask (" + said.Error() + "): run it as one who may; of deployments/nats/accounts.conf that is operator, and restorer for a restore"
+	}
 }
 
 // hinted is an error with something to do about it.

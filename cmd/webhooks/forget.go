@@ -33,7 +33,7 @@ func (c *forgetCommand) Run(w *world) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (c *keysReseal) Run(w *world) error {
 
 // everyEndpoint calls do with each endpoint that is stored, valid or not.
 func everyEndpoint(w *world, c connection, doing string, do func(*config.Editor, config.Endpoint)) error {
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

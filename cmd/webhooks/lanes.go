@@ -32,7 +32,7 @@ func (c *lanesCommand) Run(w *world) error {
 			return usage{err}
 		}
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

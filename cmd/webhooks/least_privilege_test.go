@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,16 +15,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jsm.go"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/popsee/webhooks/config"
+	"github.com/popsee/webhooks/consumer/layout"
+	"github.com/popsee/webhooks/consumer/mark"
 )
 
 // natsUsers are the users of deployments/nats/accounts.conf.
-var natsUsers = []string{"publisher", "platform", "dispatcher", "operator", "observer"}
+var natsUsers = []string{"publisher", "platform", "dispatcher", "operator", "restorer", "observer", "sys"}
 
 // shippedNATS is a real server with the configuration that is shipped.
 func shippedNATS(t *testing.T) *server.Server {
@@ -47,7 +51,7 @@ func shippedNATS(t *testing.T) *server.Server {
 // as is how a user of the shipped configuration connects.
 func as(s *server.Server, user string) config.NATSSettings {
 	n := config.NATSSettings{URL: s.ClientURL(), User: user, Password: config.Password("password-of-" + user)}
-	if slices.Contains([]string{"dispatcher", "operator"}, user) {
+	if inside(user) {
 		n.Inbox = "_INBOX_" + user
 	} else {
 		n.API = "WEBHOOKS"
@@ -67,12 +71,18 @@ func command(t *testing.T, s *server.Server, user, stdin string, args ...string)
 
 func tryCommand(t *testing.T, n config.NATSSettings, stdin string, args ...string) (string, exitCode) {
 	t.Helper()
+	return tryWithin(t, 30*time.Second, n, stdin, args...)
+}
+
+// tryWithin gives a command so long.
+func tryWithin(t *testing.T, given time.Duration, n config.NATSSettings, stdin string, args ...string) (string, exitCode) {
+	t.Helper()
 	env := map[string]string{
 		"NATS_URL": n.URL, "NATS_USER": n.User, "NATS_PASSWORD": n.Password.Reveal(), "NATS_INBOX_PREFIX": n.Inbox, "NATS_JS_API_PREFIX": n.API,
 		"WEBHOOKS_ALLOW_INSECURE_ENDPOINTS": "true",
 	}
 	var out bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), given)
 	defer cancel()
 	code := run(ctx, args, func(name string) string { return env[name] }, strings.NewReader(stdin), &out, &out)
 	return out.String(), code
@@ -132,7 +142,7 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		"status": "s2", "lanes": "s2", "attempts --survey s1": "ok1", "dead-letters list": "malformed", "why ok1 --survey s1": "ok1", "endpoint list": "s1", "endpoint get s2": "failing",
 	} {
 		within(t, func() string {
-			for _, user := range []string{"observer", "operator"} {
+			for _, user := range []string{"observer", "operator", "dispatcher"} {
 				if out := command(t, s, user, "", strings.Fields(name)...); !strings.Contains(out, want) {
 					return fmt.Sprintf("%s: webhooks %s does not show %q:\n%s", user, name, want, out)
 				}
@@ -147,6 +157,7 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 	command(t, s, "platform", "", "endpoint", "remove", "s2")
 	command(t, s, "operator", "", "keys", "rotate", "--keyring", ring)
 	command(t, s, "operator", "", "keys", "reseal", "--keyring", ring)
+	command(t, s, "dispatcher", "", "dead-letters", "show", "1")
 	command(t, s, "operator", "", "dead-letters", "purge", "--reason", "malformed")
 	command(t, s, "operator", "", "provision", "--dry-run")
 	within(t, func() string { // the lane of the endpoint that was removed
@@ -159,16 +170,97 @@ func TestEachUserOfNATSCanDoItsWorkAndNothingElse(t *testing.T) {
 		t.Errorf("the doctor finds rights missing:\n%s", out)
 	}
 	tryTheAPI(t, &apiClient{validate: openAPI(t), base: "http://" + address})
-	command(t, s, "observer", "", "audit")
-	command(t, s, "operator", "", "backup", filepath.Join(t.TempDir(), "backup"))
+	for _, user := range []string{"observer", "dispatcher"} {
+		command(t, s, user, "", "audit")
+	}
+	command(t, s, "dispatcher", "", "provision", "--dry-run")
+	folder := filepath.Join(t.TempDir(), "backup")
+	command(t, s, "operator", "", "backup", folder)
 	command(t, s, "operator", "", "forget", "--response", "ok1", "--survey", "s1", "--yes", "--wait", "0s")
 	if strings.Contains(strings.ToLower(log.String()), "permissions violation") {
 		t.Errorf("the service tried what it may not do:\n%s", log.String())
 	}
 	end()
+	resumes(t, s)
+	restores(t, s, folder)
 	wantEachDeedOnlyByWhoMay(t, s)
 	wantNobodyHears(t, s)
 	wantAnswersToStay(t, s)
+}
+
+// resumes does what the runbook says after an alarm, and wants whoever may not to be
+// told so at once.
+func resumes(t *testing.T, s *server.Server) {
+	t.Helper()
+	command(t, s, "dispatcher", "", "provision", "--resume-from", "mark", "--dry-run")
+	wantRefused(t, as(s, "dispatcher"), "$JS.API.CONSUMER.RESET.RESPONSES.webhooks", "NATS_USER=operator NATS_PASSWORD=… NATS_INBOX_PREFIX=_INBOX_operator", "provision", "--resume-from", "mark")
+	js, err := jetstream.New(dial(t, s, nats.UserInfo("dispatcher", "password-of-dispatcher"), nats.CustomInboxPrefix("_INBOX_dispatcher")))
+	must(t, err)
+	point, err := mark.ParseResumePoint("mark")
+	must(t, err)
+	if _, err := mark.Resume(t.Context(), js, layout.Layout{}, point); err == nil || !strings.Contains(err.Error(), "no answer came within") || !strings.Contains(config.Hint(err), "CONSUMER.RESET.RESPONSES.webhooks") {
+		t.Errorf("nobody answers a reset: %v; what to do: %q", err, config.Hint(err))
+	}
+	_, err = js.Consumer(t.Context(), "RESPONSES", "webhooks")
+	must(t, err)                                             // nothing was removed
+	for _, place := range []string{"new", "mark", "first"} { // the last is before where the consumer was made to begin: it is made anew
+		if out := command(t, s, "operator", "", "provision", "--resume-from", place); !strings.Contains(out, "resumed: the next event") {
+			t.Errorf("resumed from %s:\n%s", place, out)
+		}
+	}
+}
+
+// restores restores a backup, as who may, on a server with the configuration that is
+// shipped and nothing else; and one bucket of it where that alone was lost, with the
+// requests that nats stream restore makes.
+func restores(t *testing.T, s *server.Server, folder string) {
+	t.Helper()
+	empty := shippedNATS(t)
+	wantRefused(t, as(empty, "operator"), "$JS.API.STREAM.RESTORE.", "NATS_USER=restorer", "restore", folder)
+	if out := command(t, empty, "restorer", "", "restore", folder); !strings.Contains(out, "nothing needs to be resumed") {
+		t.Errorf("restored:\n%s", out)
+	}
+	nc := dial(t, s, nats.UserInfo("restorer", "password-of-restorer"), nats.CustomInboxPrefix("_INBOX_restorer"))
+	js, err := jetstream.New(nc)
+	must(t, err)
+	manager, err := jsm.New(nc)
+	must(t, err)
+	for _, stream := range []string{"KV_webhook_endpoints", "RESPONSES"} {
+		must(t, js.DeleteStream(t.Context(), stream))
+		_, _, err = manager.RestoreSnapshotFromDirectory(t.Context(), stream, filepath.Join(folder, "streams", stream))
+		must(t, err)
+	}
+	if out := command(t, s, "operator", "", "endpoint", "list"); !strings.Contains(out, "s1") {
+		t.Errorf("the restored bucket has no endpoint:\n%s", out)
+	}
+	if out, code := tryCommand(t, as(s, "operator"), "", "status"); code != exitAlarm {
+		t.Errorf("the event stream restored alone: exit %d, want %d\n%s", code, exitAlarm, out)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "manifest.json"))
+	must(t, err)
+	var manifest struct{ Settled uint64 }
+	must(t, json.Unmarshal(text, &manifest))
+	command(t, s, "operator", "", "provision", "--resume-from", fmt.Sprint(manifest.Settled+1))
+	command(t, s, "operator", "", "status")
+}
+
+// TestWhoMayNotAskIsToldSo has users ask what they may not, or hear answers where
+// they may not: nobody answers them, and the hint says why.
+func TestWhoMayNotAskIsToldSo(t *testing.T) {
+	s := shippedNATS(t)
+	wantRefused(t, as(s, "dispatcher"), "$JS.API.STREAM.CREATE.RESPONSES", "that is operator", "provision")
+	strange := as(s, "operator")
+	strange.Inbox = ""
+	wantRefused(t, strange, "Subscription", "set NATS_INBOX_PREFIX as the user has it", "status")
+}
+
+// wantRefused wants a command to fail and to say at what, and what to do.
+func wantRefused(t *testing.T, n config.NATSSettings, at, do string, args ...string) {
+	t.Helper()
+	out, code := tryWithin(t, 2*time.Second, n, "", args...) // whoever is not answered need not wait for it here
+	if _, hint, _ := strings.Cut(out, "hint: "); code == exitOK || !strings.Contains(out, at) || !strings.Contains(hint, do) {
+		t.Errorf("%s: webhooks %s: exit %d, want a word of %q, and what to do: %q\n%s", n.User, strings.Join(args, " "), code, at, do, out)
+	}
 }
 
 // tryTheAPI does all that the admin API offers, which is the dispatcher's work.
@@ -229,7 +321,12 @@ func deedsOnThePage(t *testing.T) (deeds []deed) {
 }
 
 // inside says whether a user is one of the account that everything stands in.
-func inside(user string) bool { return user == "dispatcher" || user == "operator" }
+func inside(user string) bool {
+	return slices.Contains([]string{"dispatcher", "operator", "restorer"}, user)
+}
+
+// limited says whether a user has a list of what it may, in its account.
+func limited(user string) bool { return inside(user) || user == "sys" }
 
 // wantEachDeedOnlyByWhoMay tries, as every user, everything that is on the page, with
 // what can do no harm where it is allowed.
@@ -238,11 +335,11 @@ func wantEachDeedOnlyByWhoMay(t *testing.T, s *server.Server) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, user := range natsUsers {
-		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix(inboxOf(user)), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 		for _, d := range deedsOnThePage(t) {
 			var may bool
 			var err error
-			if inside(user) {
+			if limited(user) {
 				may, err = (&doctor{session: &session{nc: nc}}).may(ctx, d.subject)
 				must(t, err)
 			} else {
@@ -276,19 +373,27 @@ func reached(t *testing.T, nc *nats.Conn, subject string) bool {
 	return false
 }
 
+// inboxOf is where a user may hear answers. Nobody else is in the account of sys.
+func inboxOf(user string) string {
+	if user == "sys" {
+		return "_INBOX"
+	}
+	return "_INBOX_" + user
+}
+
 // wantNobodyHears listens, as every user, to what is not meant for it.
 func wantNobodyHears(t *testing.T, s *server.Server) {
 	t.Helper()
 	for _, user := range natsUsers {
 		refused := make(chan error, 20)
-		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix("_INBOX_"+user),
+		nc := dial(t, s, nats.UserInfo(user, "password-of-"+user), nats.CustomInboxPrefix(inboxOf(user)),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
-		if !inside(user) {
+		if !limited(user) {
 			wantSilence(t, s, user, nc)
 			continue
 		}
-		subjects := slices.DeleteFunc([]string{">", "_INBOX.>", "_INBOX_dispatcher.>", "_INBOX_operator.>", "responses.completed.>", "$KV.>", "$JS.>", "webhooks.>"},
-			func(subject string) bool { return subject == "_INBOX_"+user+".>" })
+		subjects := slices.DeleteFunc([]string{">", "_INBOX.>", "_INBOX_dispatcher.>", "_INBOX_operator.>", "_INBOX_restorer.>", "$SYS.>", "responses.completed.>", "$KV.>", "$JS.>", "webhooks.>"},
+			func(subject string) bool { return subject == inboxOf(user)+".>" })
 		for _, subject := range subjects {
 			if _, err := nc.SubscribeSync(subject); err != nil {
 				t.Fatal(err)

@@ -288,6 +288,12 @@ func TestADeploymentMovesFromOneServerToAClusterUnderLoad(t *testing.T) {
 		}
 		return ""
 	})
+	for range 3 { // the nodes do not agree on when the stream was created
+		if _, err := v.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN.RESPONSES", nil, patience); err != nil {
+			t.Fatal(err)
+		}
+		wantSays(t, there, "all settled up to", "status")
+	}
 	back := filepath.Join(t.TempDir(), "back")
 	if out, code := tryCommand(t, there, "", "backup", back); code != exitOK {
 		t.Error(out)

@@ -47,11 +47,11 @@ func openOffline(s config.Settings, fresh bool) (*session, func() error, error) 
 }
 
 // openWhole opens the bus that settings name, or with offline a data folder.
-func openWhole(s config.Settings, offline, fresh bool) (*session, func() error, error) {
+func openWhole(w *world, s config.Settings, offline, fresh bool) (*session, func() error, error) {
 	if offline {
 		return openOffline(s, fresh)
 	}
-	o, err := connection{NATS: s.NATS, Prefix: s.Bus.Prefix}.open()
+	o, err := connection{NATS: s.NATS, Prefix: s.Bus.Prefix}.open(w)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 
 	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/delivery/panics"
@@ -59,6 +60,8 @@ type world struct {
 	in   io.Reader
 	out  io.Writer
 	errw io.Writer
+
+	asked *nats.Conn // whom the command asked, for fail to say what it was refused; closed when the command has ended
 }
 
 // run is the program, with everything it touches as parameters. It returns the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/rs/zerolog"
 
@@ -22,7 +23,7 @@ type provisionCommand struct {
 
 // Run creates and changes what the service needs, or resumes it.
 func (c *provisionCommand) Run(w *world) error {
-	s, err := connection{NATS: c.NATS, Prefix: c.Bus.Prefix}.open()
+	s, err := connection{NATS: c.NATS, Prefix: c.Bus.Prefix}.open(w)
 	if err != nil {
 		return err
 	}
@@ -62,6 +63,9 @@ func (c *provisionCommand) resume(w *world, s *session, l layout.Layout) error {
 		}
 		w.printf("would resume at stream sequence %d\n", next)
 		return nil
+	}
+	if err := s.need(ctx, "operator", fmt.Sprintf("$JS.API.CONSUMER.RESET.%s.%s", l.Names.Stream(), l.Names.Consumer())); err != nil {
+		return err
 	}
 	next, err := mark.Resume(ctx, s.js, l, point)
 	if err != nil {

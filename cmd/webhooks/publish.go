@@ -27,7 +27,7 @@ func (c *publishCommand) Run(w *world) error {
 		return err
 	}
 	defer in.Close()
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

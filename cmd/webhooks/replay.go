@@ -32,11 +32,11 @@ type replayTarget struct {
 }
 
 // open opens a session, when the id could be one.
-func (t replayTarget) open() (*session, error) {
+func (t replayTarget) open(w *world) (*session, error) {
 	if _, err := replay.ParseID(t.ID); err != nil {
 		return nil, usage{withHint("see what there is with: webhooks replay list", "%w", err)}
 	}
-	return t.connection.open()
+	return t.connection.open(w)
 }
 
 // told says what to do about a replay that is not there, or cannot be changed so.
@@ -58,7 +58,7 @@ type replayList struct {
 
 // Run lists the replays.
 func (c *replayList) Run(w *world) error {
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ type replayShow struct {
 // Run shows a replay, and with --follow how it goes on. It fails when the replay
 // did.
 func (c *replayShow) Run(w *world) error {
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (c *replayCancel) Run(w *world) error { return c.change(w, (*replay.Record)
 
 // change changes the replay's state.
 func (t replayChange) change(w *world, to func(*replay.Record, time.Time) error) error {
-	s, err := t.open()
+	s, err := t.open(w)
 	if err != nil {
 		return err
 	}

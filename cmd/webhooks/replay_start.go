@@ -39,7 +39,7 @@ func (c *replayStart) Run(w *world) error {
 	if err := q.Check(); err != nil {
 		return refused(err, storedOnly)
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

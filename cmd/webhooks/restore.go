@@ -24,11 +24,14 @@ type restoreCommand struct {
 
 // Run makes a deployment of a backup, on a NATS that has none.
 func (c *restoreCommand) Run(w *world) (err error) {
-	s, end, err := openWhole(c.Settings, c.Offline, true)
+	s, end, err := openWhole(w, c.Settings, c.Offline, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
+	if err := s.need(w.ctx, "restorer", "$JS.API.STREAM.RESTORE."+noStream, "$JS.SNAPSHOT.RESTORE."+noStream+".x", "$JS.API.STREAM.DELETE."+noStream); err != nil {
+		return err
+	}
 	settings := c.Settings
 	if c.Offline {
 		settings.NATS = config.NATSSettings{}

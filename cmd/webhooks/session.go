@@ -32,7 +32,7 @@ type session struct {
 	names events.Names
 }
 
-func (c connection) open() (*session, error) {
+func (c connection) open(w *world) (*session, error) {
 	names, err := events.NewNames(c.Prefix)
 	if err != nil {
 		return nil, usage{err}
@@ -46,6 +46,7 @@ func (c connection) open() (*session, error) {
 		nc.Close()
 		return nil, err
 	}
+	w.asked = nc
 	return &session{nc: nc, js: js, names: names}, nil
 }
 

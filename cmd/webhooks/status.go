@@ -27,7 +27,7 @@ type statusCommand struct {
 
 // Run shows how things stand, and fails when a person is needed.
 func (c *statusCommand) Run(w *world) error {
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (c *whyCommand) Run(w *world) error {
 			return usage{err}
 		}
 	}
-	s, err := c.open()
+	s, err := c.open(w)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ func TestAStreamIsAsOldAsItsSequences(t *testing.T) {
 		"a restored one is as old as what was backed up":   {restored, born},
 		"one that was restored twice is older still":       {layout.WithBorn(restored, born.Add(-time.Hour), created), born.Add(-time.Hour)},
 		"one made by hand with that metadata is a new one": {layout.WithBorn(nil, born, created.Add(-time.Second)), created},
+		"one that a node says was asked for a minute ago":  {layout.WithBorn(nil, born, created.Add(time.Minute)), born},
+		"one that is older than a restore takes":           {layout.WithBorn(nil, born, created.Add(48*time.Hour)), created},
 		"one with nonsense there is a new one":             {map[string]string{"popsee-restored": "x " + created.Format(time.RFC3339Nano)}, created},
 	} {
 		info := &jetstream.StreamInfo{Created: created, Config: jetstream.StreamConfig{Metadata: tc.metadata}}

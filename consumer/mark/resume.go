@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -104,19 +105,48 @@ func prepare(ctx context.Context, js jetstream.JetStream, l layout.Layout, p Res
 	return r, err
 }
 
+// resetTime bounds the wait for an answer to a reset: a server answers in a moment, or
+// never.
+const resetTime = 5 * time.Second
+
 // rewind sets the consumer's position. The server refuses a reset to before
-// where the consumer was created to start; then it is created anew.
+// where the consumer was created to start; then it is created anew. Without an answer
+// nothing else is tried: the consumer may have been moved.
 func (r *resumption) rewind(ctx context.Context) error {
 	stream, name := r.stream.Config.Name, r.keeper.layout.Names.Consumer()
-	if r.info != nil {
-		_, err := r.keeper.js.ResetConsumerToSequence(ctx, stream, name, r.start)
-		if err == nil {
-			return nil
-		}
-		if err := r.keeper.js.DeleteConsumer(ctx, stream, name); err != nil {
-			return fmt.Errorf("delete consumer %s to create it at sequence %d: %w", name, r.start, err)
-		}
+	if r.info == nil {
+		_, err := r.keeper.create(ctx, r.stream, r.start)
+		return err
 	}
-	_, err := r.keeper.create(ctx, r.stream, r.start)
+	asking, cancel := context.WithTimeout(ctx, resetTime)
+	defer cancel()
+	_, err := r.keeper.js.ResetConsumerToSequence(asking, stream, name, r.start)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return &unanswered{fmt.Errorf("move consumer %s of stream %s to sequence %d: no answer came within %s: %w", name, stream, r.start, resetTime, err), stream, name}
+	case ctx.Err() != nil:
+		return fmt.Errorf("move consumer %s to sequence %d: %w", name, r.start, err)
+	}
+	if err := r.keeper.js.DeleteConsumer(ctx, stream, name); err != nil {
+		return fmt.Errorf("delete consumer %s to create it at sequence %d: %w", name, r.start, err)
+	}
+	_, err = r.keeper.create(ctx, r.stream, r.start)
 	return err
 }
+
+// unanswered is a reset that nobody answered.
+type unanswered struct {
+	error
+
+	stream, consumer string
+}
+
+// Hint says what may be the reason.
+func (u *unanswered) Hint() string {
+	return fmt.Sprintf("this user may lack the right to $JS.API.CONSUMER.RESET.%s.%s, which operator of deployments/nats/accounts.conf has; or the consumer has no leader, and a node is to be brought back first. It can be run again", u.stream, u.consumer)
+}
+
+// Unwrap gives the cause.
+func (u *unanswered) Unwrap() error { return u.error }

@@ -2,6 +2,8 @@ package checks
 
 import (
 	"net/netip"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,7 +25,7 @@ func TestTheComposeFileIsOne(t *testing.T) {
 	if _, err := load(nil); err == nil || !strings.Contains(err.Error(), "WEBHOOKS_ADMIN_TOKEN") {
 		t.Errorf("without an admin token it loads all the same: %v", err)
 	}
-	p, err := load(types.Mapping{"WEBHOOKS_ADMIN_TOKEN": "0123456789abcdef"})
+	p, err := load(types.Mapping{"WEBHOOKS_ADMIN_TOKEN": "01234567890123456789"}) // which NATS could take for a number
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +46,7 @@ func TestTheComposeFileIsOne(t *testing.T) {
 			continue
 		}
 		monitors = append(monitors, "http://"+name+":8222")
+		wantTaken(t, s)
 		if at := s.Environment["NATS_MAX_STORE"]; at == nil || *at == "" || *at == "0" {
 			t.Errorf("the account has no limit on %s, so nobody would be told that its store fills up", name)
 		}
@@ -66,6 +69,19 @@ func TestTheComposeFileIsOne(t *testing.T) {
 		}
 	}
 	wantReceiverAllowed(t, p)
+}
+
+// wantTaken asks nats-server whether it takes the node's configuration with the node's
+// environment and nothing else: it starts with no variable unset.
+func wantTaken(t *testing.T, s types.ServiceConfig) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), natsServer, "-t", "-c", filepath.Join(natsDir, filepath.Base(s.Command[1])))
+	for name := range s.Environment {
+		cmd.Env = append(cmd.Env, name+"="+value(s, name))
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s does not start: %v\n%s", s.Name, err, out)
+	}
 }
 
 // wantReceiverAllowed wants that whoever writes, and whoever sends to, the endpoint at

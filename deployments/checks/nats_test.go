@@ -162,7 +162,7 @@ func nodeEnv(name, store string, routes ...string) []string {
 		"NATS_NAME=" + name, "NATS_STORE=" + store, "NATS_ROUTES=[" + strings.Join(routes, ", ") + "]",
 		"NATS_ROUTES_PASSWORD=" + passwordOf("routes"), fmt.Sprint("NATS_MAX_STORE=", accountLimit),
 	}
-	for _, user := range []string{"publisher", "platform", "dispatcher", "operator", "observer"} {
+	for _, user := range []string{"publisher", "platform", "dispatcher", "operator", "restorer", "observer", "sys"} {
 		env = append(env, "NATS_"+strings.ToUpper(user)+"_PASSWORD="+passwordOf(user))
 	}
 	return env
