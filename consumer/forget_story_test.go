@@ -175,6 +175,22 @@ func TestForgetWhatIsInHand(t *testing.T) {
 	})
 }
 
+// TestForgetWithoutWaitingSaysWhatIsInHand: it may still be sent.
+func TestForgetWithoutWaitingSaysWhatIsInHand(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.endpoint("slow").follows(answer{status: 200, after: 4 * time.Second})
+		w.start()
+		w.advance(time.Second)
+		id := w.publishOf("slow", "person-in-hand", person)
+		w.advance(time.Second)
+		if receipt := w.forget(forget.Options{Survey: "slow", Response: id}); len(receipt.InHand) != 1 || len(receipt.Remains) != 1 {
+			t.Errorf("the receipt is %+v", receipt)
+		}
+		w.advance(time.Minute)
+		w.published[id].forgotten = true
+	})
+}
+
 // TestForgetWhatAReplayHasInHand: it is sent again while it is erased, which the
 // receipt says, and does not come back from where the replay parks it.
 func TestForgetWhatAReplayHasInHand(t *testing.T) {

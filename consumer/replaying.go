@@ -71,7 +71,8 @@ type sending struct {
 	only  events.Survey // that survey; empty when there are several, or it is not known
 }
 
-// Most implements replay.Sending. What could not even wait in hand would come in vain.
+// Most implements replay.Sending. What could not even wait in hand for its own endpoint
+// would come in vain.
 func (s *sending) Most() int {
 	if s.only == "" {
 		return math.MaxInt

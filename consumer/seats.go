@@ -27,7 +27,7 @@ type seats struct {
 func (s *seats) take(survey events.Survey) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.left(survey) <= 0 {
+	if s.all >= seatsInAll || s.taken[survey] >= seatsOfSurvey {
 		return false
 	}
 	if s.taken == nil {
@@ -51,13 +51,11 @@ func (s *seats) leave(survey events.Survey) {
 	}
 }
 
-// free is how many more of a survey's events could sit down.
+// free is how many more of a survey's events could sit down, as far as it alone is
+// concerned. That others have taken all seats there are says nothing of an endpoint that
+// may not need any.
 func (s *seats) free(survey events.Survey) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.left(survey)
-}
-
-func (s *seats) left(survey events.Survey) int {
-	return min(seatsInAll-s.all, seatsOfSurvey-s.taken[survey])
+	return seatsOfSurvey - s.taken[survey]
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -64,7 +65,7 @@ func (c *provisionCommand) resume(w *world, s *session, l layout.Layout) error {
 		w.printf("would resume at stream sequence %d\n", next)
 		return nil
 	}
-	if err := s.need(ctx, "operator", fmt.Sprintf("$JS.API.CONSUMER.RESET.%s.%s", l.Names.Stream(), l.Names.Consumer())); err != nil {
+	if err := s.need(ctx, "operator", fmt.Sprintf("%s.CONSUMER.RESET.%s.%s", cmp.Or(c.NATS.API, "$JS.API"), l.Names.Stream(), l.Names.Consumer())); err != nil {
 		return err
 	}
 	next, err := mark.Resume(ctx, s.js, l, point)

@@ -30,7 +30,11 @@ func timeLines(e replays.Estimate, surveys []replays.SurveyRehearsal) (lines []s
 		}
 	}
 	if slow, takes := slowestOf(surveys); takes > e.Seconds {
-		say("the last of survey %s reach it after %s: its owner allows %g a second; what is over that waits in its lane", slow.Survey, spoken(seconds(takes)), slow.Limit)
+		over := "what is over that waits in its lane, and what finds no room there is left out: send it again by itself"
+		if len(surveys) == 1 {
+			over = "what is over that waits"
+		}
+		say("the last of survey %s reach it after %s: its owner allows %g a second; %s", slow.Survey, spoken(seconds(takes)), slow.Limit, over)
 	}
 	return lines
 }

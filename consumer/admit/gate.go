@@ -143,7 +143,7 @@ func (g *Gate) Flying() int { return int(g.flying.Load()) }
 func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit Limit) (*Ticket, Refusal) {
 	s := g.shard(survey)
 	deadline := time.Time{}
-	for {
+	for woken := false; ; woken = true {
 		now := time.Now()
 		s.mu.Lock()
 		e := s.endpoint(survey, now)
@@ -158,12 +158,15 @@ func (g *Gate) enter(ctx context.Context, survey events.Survey, h *host, limit L
 			return t, ""
 		}
 		if len(e.queue) >= g.room(e, limit, refusal) || !deadline.IsZero() && !now.Before(deadline) {
+			if woken {
+				e.wake() // the turn was for nothing: it is passed on
+			}
 			s.mu.Unlock()
 			return nil, refusal
 		}
 		turn := make(chan struct{}, 1)
 		e.queue = append(e.queue, waiter{turn, limit.InFlight})
-		patience := e.patience()
+		patience := e.patience(refusal)
 		s.mu.Unlock()
 		if deadline.IsZero() {
 			deadline = now.Add(patience)
@@ -232,9 +235,10 @@ func (g *Gate) room(e *endpoint, limit Limit, refusal Refusal) int {
 func (e *endpoint) all(most int) bool { return most > 0 && e.flying.n >= most }
 
 // patience is how long the last of a queue waits for its turn. A long queue is one of
-// an endpoint that was quick; should it hang now, the slots are needed.
-func (e *endpoint) patience() time.Duration {
-	if len(e.queue) > queueLeast {
+// an endpoint that was quick; should it hang now, the slots are needed. And what waits for
+// its owner's limit may be passed by a lane, whose share is larger, again and again.
+func (e *endpoint) patience(refusal Refusal) time.Duration {
+	if len(e.queue) > queueLeast || refusal == Limited {
 		return 2 * queueGoal
 	}
 	return queueWait

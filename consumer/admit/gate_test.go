@@ -463,14 +463,45 @@ func TestWhatIsAnsweredInAMomentWaitsForTheOwnersLimit(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsForALimitGivesUpAfterASecond(t *testing.T) {
+// A lane, whose share of the limit is larger, may pass those that come live for as long as
+// it has anything: their slots are better used by others.
+func TestWhoWaitsForALimitGivesUpSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate(2000)
 		quick(t, g, "s", 20*time.Millisecond)
 		fill(t, g, "s", "h", 1)
 		start := time.Now()
-		if _, refusal := g.Enter(t.Context(), "s", "h", Limit{InFlight: 1}); refusal != Limited || time.Since(start) != queueWait {
-			t.Errorf("got %q after %s, want limited after %s", refusal, time.Since(start), queueWait)
+		if _, refusal := g.Enter(t.Context(), "s", "h", Limit{InFlight: 1}); refusal != Limited || time.Since(start) != 2*queueGoal {
+			t.Errorf("got %q after %s, want limited after %s", refusal, time.Since(start), 2*queueGoal)
+		}
+	})
+}
+
+// TestATurnThatIsOfNoUseIsPassedOn: who gets it finds the owner's rate used up, which does
+// not pass in a moment, for nobody of those that wait.
+func TestATurnThatIsOfNoUseIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(2000)
+		quick(t, g, "s", 20*time.Millisecond)
+		both := Limit{InFlight: 1, PerSecond: 1}
+		held, _ := enter(g, "s", "h", both) // the one of this second
+		start, refused := time.Now(), make(chan Refusal, 5)
+		for range cap(refused) {
+			go func() {
+				_, refusal := g.Enter(t.Context(), "s", "h", both)
+				refused <- refusal
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Millisecond)
+		held.Leave(Won)
+		for range cap(refused) {
+			if refusal := <-refused; refusal != Limited {
+				t.Errorf("got %q, want limited", refusal)
+			}
+		}
+		if took := time.Since(start); took != 10*time.Millisecond {
+			t.Errorf("the last was refused after %s, want at once, after 10ms", took)
 		}
 	})
 }

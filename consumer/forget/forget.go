@@ -102,7 +102,11 @@ func Run(ctx context.Context, js jetstream.JetStream, l layout.Layout, o Options
 		}
 		e.receipt.Passes++
 		found := e.receipt.Found() - before
-		if o.DryRun || o.Wait == 0 {
+		if o.DryRun {
+			break
+		}
+		if o.Wait == 0 { // nobody waits: what is in hand may be sent
+			e.receipt.Remains = append(e.receipt.Remains, e.held...)
 			break
 		}
 		if found == 0 && len(e.held) == 0 {

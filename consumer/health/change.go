@@ -70,6 +70,7 @@ func (b *Board) Disable(ctx context.Context, survey events.Survey, d Disabled, r
 type Stream struct {
 	At          time.Time // when that is, by the server's clock; earlier for a promise that goes on from one that has lapsed
 	First, Last uint64
+	Born        time.Time // when its sequences began to count
 }
 
 // Owe makes a promise. One that stands is only prolonged: what was before it has been
@@ -78,7 +79,7 @@ type Stream struct {
 // returns the record as it certainly stands; after an error nothing is certain.
 func (b *Board) Owe(ctx context.Context, survey events.Survey, p Promise, stream Stream) (Record, error) {
 	return b.write(ctx, survey, func(r *Record) {
-		r.forget(stream.Last+1, p.From)
+		r.forget(stream, p.From)
 		r.promise(p, stream.At)
 		r.raise(stream.First)
 	})

@@ -261,3 +261,25 @@ func TestAChangedEndpointIsNoLongerDisabled(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsNotedOfAnotherStreamIsForgotten, and nothing else: an endpoint may have begun to
+// fail at an event that was not there yet when the stream was looked at.
+func TestWhatIsNotedOfAnotherStreamIsForgotten(t *testing.T) {
+	made := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		since time.Time
+		from  uint64
+		want  uint64
+	}{
+		"of one that was removed":        {made.Add(-time.Hour), 500, 7},
+		"of this one":                    {made.Add(time.Hour), 80, 80},
+		"of this one, a moment ago":      {made.Add(time.Hour), 103, 103},
+		"of this one, by what comes now": {made.Add(time.Hour), 101, 101},
+	} {
+		r := Record{Since: c.since, From: c.from}
+		r.forget(Stream{First: 1, Last: 100, Born: made}, 7)
+		if r.From != c.want {
+			t.Errorf("%s: nothing was delivered from %d on, want %d", name, r.From, c.want)
+		}
+	}
+}

@@ -134,10 +134,12 @@ func (r *Record) promise(p Promise, at time.Time) {
 }
 
 // forget forgets what was noted of an event stream that was removed: it begins behind
-// the next sequence of this one, of which nothing has been delivered from another on.
-func (r *Record) forget(next, from uint64) {
-	r.setPromises(slices.DeleteFunc(r.Promises(), func(p Promise) bool { return p.From > next }))
-	if r.From > next {
+// the next sequence of this one, of which nothing has been delivered from another on. An
+// endpoint that began to fail after this stream was made did so at a sequence of it, if
+// of one that was not there yet when the stream was looked at.
+func (r *Record) forget(stream Stream, from uint64) {
+	r.setPromises(slices.DeleteFunc(r.Promises(), func(p Promise) bool { return p.From > stream.Last+1 }))
+	if r.From > stream.Last+1 && r.Since.Before(stream.Born) {
 		r.From = from
 	}
 }

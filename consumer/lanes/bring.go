@@ -109,6 +109,7 @@ type history struct {
 	bytes       uint64
 	at          time.Time // by the server's clock, which stamps each message
 	born        time.Time // when its sequences began to count
+	oldest      time.Time // when the first that is there was published; zero: none is
 	config      jetstream.StreamConfig
 }
 
@@ -126,7 +127,7 @@ func (o *Owner) history(ctx context.Context) (history, error) {
 	}
 	return history{
 		given: given, settled: settled, first: info.State.FirstSeq, last: info.State.LastSeq, bytes: info.State.Bytes,
-		at: info.TimeStamp, born: layout.Born(info), config: info.Config,
+		at: info.TimeStamp, born: layout.Born(info), oldest: info.State.FirstTime, config: info.Config,
 	}, nil
 }
 

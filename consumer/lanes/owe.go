@@ -46,7 +46,7 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		return
 	}
 	s.o.missed(l.survey, r, state)
-	stands := health.Stream{At: at, First: state.first, Last: state.last}
+	stands := health.Stream{At: at, First: state.first, Last: state.last, Born: state.born}
 	if l.bringing {
 		stands.Last = math.MaxUint64 - 1 // what is brought at the moment may have come farther
 	}
@@ -99,12 +99,15 @@ func (o *Owner) missed(survey events.Survey, r health.Record, state history) {
 
 // promiseFrom is where a promise begins: behind what the lane has seen and what
 // replicas may be trying; with all that was not delivered, once nothing is. What began
-// behind the end of the event stream was noted of another one, before this was made: of
-// this one nothing has been delivered.
+// behind the end of the event stream was noted of another one. One that was made since
+// has nothing that was delivered; one that was restored from a copy has nothing of after
+// that moment.
 func (l *lane) promiseFrom(r health.Record, state history) uint64 {
 	switch {
-	case l.disabled && r.From > state.last+1:
+	case l.disabled && r.From > state.last+1 && state.oldest.After(r.Since):
 		return max(state.first, 1)
+	case l.disabled && r.From > state.last+1:
+		return state.last + 1
 	case l.disabled && r.From != 0:
 		return max(r.From, state.first)
 	default:

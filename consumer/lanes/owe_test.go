@@ -72,3 +72,26 @@ func TestNoEventIsPromisedTwice(t *testing.T) {
 		promise("2 for -8m0s", "13 for 2m0s")
 	})
 }
+
+// TestWhatIsOwedOfAnotherStream: where a disabled endpoint began to fail behind the end of
+// the event stream, that was noted of another one.
+func TestWhatIsOwedOfAnotherStream(t *testing.T) {
+	failed := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for name, v := range map[string]struct {
+		from   uint64
+		stream history
+		want   uint64
+	}{
+		"its own":                              {80, history{first: 10, last: 100, given: 100, oldest: failed.Add(-time.Hour)}, 80},
+		"its own, of which the start has left": {80, history{first: 90, last: 100, given: 100, oldest: failed.Add(time.Hour)}, 90},
+		"one that was made since":              {80, history{first: 1, last: 20, given: 20, oldest: failed.Add(time.Hour)}, 1},
+		"one that was made since, and purged":  {80, history{first: 15, last: 20, given: 20, oldest: failed.Add(time.Hour)}, 15},
+		"one that was made since, and empty":   {80, history{}, 1},
+		"one restored from an earlier copy":    {80, history{first: 10, last: 60, given: 60, oldest: failed.Add(-time.Hour)}, 61},
+	} {
+		l := &lane{disabled: true}
+		if got := l.promiseFrom(health.Record{Since: failed, From: v.from}, v.stream); got != v.want {
+			t.Errorf("%s: it is owed from %d on, want %d", name, got, v.want)
+		}
+	}
+}

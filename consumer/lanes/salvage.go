@@ -68,10 +68,11 @@ func (s *shard) salvageNow(ctx context.Context, survey events.Survey, r health.R
 	return b, s.brought(ctx, survey, r, b)
 }
 
-// endangers says whether something owed may be about to leave the event stream.
-// What is owed was published after its endpoint began to fail.
+// endangers says whether something owed may be about to leave the event stream. How old
+// it is takes a look at the messages; what stands there is no older than the first. Since
+// when its endpoint fails says nothing: it may have worked meanwhile, or been changed.
 func (h history) endangers(r health.Record) bool {
-	return h.leaving(r.OwedFrom, r.Since)
+	return h.leaving(r.OwedFrom, h.oldest)
 }
 
 // leaving says whether a message is among the next to leave the event stream: in

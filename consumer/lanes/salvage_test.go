@@ -31,11 +31,11 @@ func TestWhatIsAboutToLeaveTheEventStream(t *testing.T) {
 		"among the first of a stream full by its count": {config: jetstream.StreamConfig{MaxMsgs: 910}, seq: 101, leaving: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := history{first: 101, last: 1000, bytes: c.bytes, at: start, config: c.config}
+			h := history{first: 101, last: 1000, bytes: c.bytes, at: start, oldest: start.Add(-c.published), config: c.config}
 			if got := h.leaving(c.seq, start.Add(-c.published)); got != c.leaving {
 				t.Errorf("it is leaving: %v", got)
 			}
-			r := health.Record{OwedFrom: c.seq, Since: start.Add(-c.published)}
+			r := health.Record{OwedFrom: c.seq, Since: start} // it was changed a moment ago
 			if got := h.endangers(r); got != c.leaving {
 				t.Errorf("what is owed from there is in danger: %v", got)
 			}

@@ -12,7 +12,7 @@ import (
 const (
 	starvedFor  = 50 * time.Millisecond  // other shards had all the slots
 	crowdedFor  = 2 * time.Second        // a probe, while as many endpoints hang as there are slots for probes
-	heldFor     = 250 * time.Millisecond // an event that was refused a start, or could not be fetched
+	heldFor     = 250 * time.Millisecond // an event that was refused a start, or could not be fetched; and a shard whose lease is not good
 	laneFly     = 64                     // tried at once in one lane; the endpoint's own budget is in the deliverer
 	askTime     = 5 * time.Second        // one question to NATS
 	panickedFor = time.Minute            // a shard, or an event of it, is left alone after a panic
@@ -47,6 +47,7 @@ type shard struct {
 	over    chan struct{} // closed when the loop has ended: nothing is answered any more
 	jobs    int           // goroutines that will send to ended
 	starved bool          // something could be started, and there was no slot
+	barred  bool          // something might have been to do, and the lease was not good
 	pace    time.Time     // probes are spread from here
 	read    bool          // all there was when the shard was taken has come
 	look    time.Time     // until then nobody looks at all lanes, while they arrive
@@ -136,6 +137,9 @@ func (s *shard) untilNext() time.Duration {
 	if !s.read {
 		return max(time.Until(s.look), time.Millisecond)
 	}
+	if s.barred {
+		return heldFor
+	}
 	if s.starved {
 		return starvedFor
 	}
@@ -201,7 +205,7 @@ func (s *shard) adopt(ctx context.Context) {
 }
 
 func (s *shard) tendAll(ctx context.Context) {
-	s.starved, s.look = false, time.Now().Add(arriveTend)
+	s.starved, s.barred, s.look = false, false, time.Now().Add(arriveTend)
 	for _, l := range s.lanes {
 		s.tend(ctx, l)
 	}

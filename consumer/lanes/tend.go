@@ -12,7 +12,7 @@ import (
 
 // tend does for a lane what is to be done now.
 func (s *shard) tend(ctx context.Context, l *lane) {
-	if ctx.Err() != nil || !s.lease.May() {
+	if ctx.Err() != nil || !s.may() {
 		return
 	}
 	now := time.Now()
@@ -28,6 +28,14 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	s.bring(ctx, l, r, now) // knows by then whether anything is left to start
 	s.clean(ctx, l, now)
 	s.end(l)
+}
+
+// may says whether the lease is good. Where it is not, all lanes are looked at again soon:
+// it may be renewed yet, and nothing else would tell those that have all to do now.
+func (s *shard) may() bool {
+	ok := s.lease.May()
+	s.barred = s.barred || !ok
+	return ok
 }
 
 // heed takes over what is known of an endpoint, from whoever found it out.
@@ -55,7 +63,7 @@ func (s *shard) disabledBefore(ctx context.Context, l *lane, r health.Record, no
 
 // start starts what can be started: while the lease is good and there are slots.
 func (s *shard) start(ctx context.Context, l *lane) {
-	for l.flying < laneFly && ctx.Err() == nil && s.lease.May() {
+	for l.flying < laneFly && ctx.Err() == nil && s.may() {
 		now := time.Now()
 		if at := l.startable(); l.probing && at.After(now) {
 			return

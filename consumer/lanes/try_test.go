@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
@@ -39,11 +40,12 @@ func bus(t *testing.T, f func(t *testing.T, s *bustest.Server, js jetstream.JetS
 	})
 }
 
-// leased gives the lease of a survey's shard to a replica with a connection of its own.
-// What is returned cuts that, and the lease is renewed no more.
-func leased(t *testing.T, s *bustest.Server, survey events.Survey) (l *leases.Lease, cut func()) {
+// leased gives the lease of a survey's shard to a replica with a connection of its own:
+// without that the lease is not renewed.
+func leased(t *testing.T, s *bustest.Server, survey events.Survey) (l *leases.Lease, over *bustest.Wire) {
 	t.Helper()
-	nc := s.Connect()
+	over = &bustest.Wire{}
+	nc := s.ConnectOver(over)
 	k := leases.New(bustest.JetStream(t, nc), events.Names{}, leases.Options{Self: leases.Replica{ID: "a"}})
 	ctx, stop := context.WithCancel(context.Background())
 	taken, ended := make(chan *leases.Lease, 1), make(chan struct{})
@@ -61,7 +63,7 @@ func leased(t *testing.T, s *bustest.Server, survey events.Survey) (l *leases.Le
 		stop()
 		<-ended
 	})
-	return <-taken, nc.Close
+	return <-taken, over
 }
 
 // slow is a deliverer that takes a while to say that something can be sent.
@@ -84,14 +86,15 @@ func (s *slow) Deliver(context.Context, Waiting) Result {
 // seconds may find another one beside it.
 func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
 	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
-		lease, cut := leased(t, server, "s1")
+		lease, wire := leased(t, server, "s1")
 		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), Body: []byte("{}")}))
 		d := &slow{}
 		s := newShard(t.Context(), New(js, d, Options{}), lease)
 		if l := s.try(t.Context(), "s1", entry{src: 7, seq: 1}, false, time.Time{}); l.result.Verdict != Done || d.sent != 1 {
 			t.Fatalf("on a good lease it ended as %+v, sent %d times", l.result, d.sent)
 		}
-		cut()
+		wire.Hold()
+		defer wire.Release()
 		time.Sleep(4 * time.Second)
 		d.wait = 7 * time.Second
 		if !lease.May() {
@@ -104,5 +107,39 @@ func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
 		if l.result.Verdict != Held || l.gone || d.sent != 1 {
 			t.Errorf("it ended as %+v, sent %d times", l.result, d.sent)
 		}
+	})
+}
+
+// TestALeaseThatIsRenewedLateLeavesNothingLying: what came while it was not good is all to
+// be done at once, and nothing else would come to tell of it.
+func TestALeaseThatIsRenewedLateLeavesNothingLying(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+		must(t, err)
+		defer board.Close()
+		lease, wire := leased(t, server, "s1")
+		d := &slow{}
+		s := newShard(t.Context(), New(js, d, Options{Health: board}), lease)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.run(ctx)
+		}()
+		time.Sleep(time.Second)
+		wire.Hold()
+		time.Sleep(11 * time.Second)
+		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), DueNow: true, Body: []byte("{}")}))
+		time.Sleep(time.Second)
+		if lease.May() || d.sent != 0 {
+			t.Fatalf("the lease is good: %v; the event was sent %d times", lease.May(), d.sent)
+		}
+		wire.Release()
+		time.Sleep(time.Second)
+		if !lease.May() || d.sent != 1 {
+			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", lease.May(), d.sent)
+		}
+		stop()
+		<-ended
 	})
 }

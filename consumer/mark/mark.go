@@ -150,7 +150,7 @@ func alarmFor(st standing, m mark, s sight) *Alarm {
 			What: fmt.Sprintf("the event stream is another one: it was created %s, the mark belongs to the one created %s",
 				s.Created.UTC().Format(time.RFC3339), m.Created.UTC().Format(time.RFC3339)),
 			Command: "webhooks provision --resume-from first",
-			Then:    fmt.Sprintf("delivers all that the new stream holds, from sequence %d (use --resume-from new to skip what it holds)", s.First),
+			Then:    fmt.Sprintf("delivers all that the new stream holds, from sequence %d (use --resume-from new to skip what it holds; where it was restored from a backup alone, one more than settled in its manifest.json)", s.First),
 		}
 	default:
 		return nil

@@ -53,9 +53,9 @@ func installed(t *testing.T, r release, more valuesOf) watched {
 	return w
 }
 
-// copied has the rules that the page makes for the deployment eu, with another name in
+// sedCopy has the rules that the page makes for the deployment eu, with another name in
 // its place.
-func copied(t *testing.T, name string) watched {
+func sedCopy(t *testing.T, name string) watched {
 	t.Helper()
 	page, err := os.ReadFile("../scaling.md")
 	if err != nil {
@@ -134,8 +134,8 @@ func TestDeploymentsOnOnePrometheusSeeTheirOwnFiguresAlone(t *testing.T) {
 		installed(t, release{"popsee", "us"}, nil),
 		installed(t, release{"trial", "eu"}, nil),
 		installed(t, release{"popsee", "eu"}, valuesOf{"deployment": "berlin"}),
-		copied(t, "eu"),
-		copied(t, "us"),
+		sedCopy(t, "eu"),
+		sedCopy(t, "us"),
 		unlabelled(t),
 	}
 	for _, w := range all {
@@ -203,7 +203,7 @@ func healthy(t *testing.T) (series map[string]string) {
 func TestADeploymentInTroubleIsToldOfBesideAHealthyOne(t *testing.T) {
 	for kind, two := range map[string][2]watched{
 		"releases": {installed(t, release{"popsee", "eu"}, nil), installed(t, release{"popsee", "us"}, nil)},
-		"copies":   {copied(t, "eu"), copied(t, "us")},
+		"copies":   {sedCopy(t, "eu"), sedCopy(t, "us")},
 	} {
 		for name, trouble := range map[string]struct {
 			gone    bool              // the one in trouble shows nothing
