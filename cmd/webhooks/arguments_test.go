@@ -84,7 +84,7 @@ func TestCommandLinesOfChance(t *testing.T) {
 	c := readCommandLines(t)
 	paths, flags := [][]string{nil}, []string{"--help"}
 	for _, leaf := range c.parser.Model.Leaves(false) {
-		paths = append(paths, strings.Fields(leaf.Path()[len(c.parser.Model.Name):]))
+		paths = append(paths, strings.Fields(leaf.Path()))
 		for _, group := range leaf.AllFlags(false) {
 			for _, flag := range group {
 				flags = append(flags, "--"+flag.Name)
