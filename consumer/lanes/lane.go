@@ -103,6 +103,8 @@ type lane struct {
 	outdated  bool      // what flies was started for an endpoint that has changed since: its failure says nothing
 	held      time.Time // nothing is started before
 	recovered time.Time // when the endpoint last began to work again; zero: not since this owner came
+
+	tended time.Time // when its owner last did what was to be done
 }
 
 // add takes an entry in. It returns false, and changes nothing, when the event
@@ -270,12 +272,13 @@ func (l *lane) heed(promises []health.Promise) {
 }
 
 // wake is when something is to be done that is not now; zero means not by time
-// alone.
+// alone. What was to be done when the lane was last tended, and was not, waits for
+// something that tends it again when it comes: the end of a try, room, a promise.
 func (l *lane) wake() time.Time {
 	var first time.Time
 	for _, t := range []time.Time{l.startable(), l.removable(), l.bringAt, l.promisedTo} {
-		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
-			first = t
+		if t.After(l.tended) {
+			first = earlier(first, t)
 		}
 	}
 	return first

@@ -12,10 +12,11 @@ import (
 
 // tend does for a lane what is to be done now.
 func (s *shard) tend(ctx context.Context, l *lane) {
+	now := time.Now()
+	l.tended = now
 	if ctx.Err() != nil || !s.may() {
 		return
 	}
-	now := time.Now()
 	l.release(now)
 	r, _ := s.o.o.Health.Of(l.survey)
 	s.heed(l, r)
