@@ -174,19 +174,25 @@ func (l *lane) find(e entry) (int, bool) {
 
 // next chooses the entry to start now, and marks it.
 func (l *lane) next(now time.Time) (entry, bool) {
-	if l.disabled || now.Before(l.held) {
-		return entry{}, false
-	}
-	i, ok := l.draining(now)
-	if l.probing {
-		i, ok = l.probe(now)
-	}
+	i, ok := l.choose(now)
 	if !ok {
 		return entry{}, false
 	}
 	l.entries[i].tries = min(l.entries[i].tries, math.MaxUint16-1) + 1
 	l.fly(&l.entries[i])
 	return l.entries[i], true
+}
+
+// choose is the entry to start now.
+func (l *lane) choose(now time.Time) (i int, ok bool) {
+	switch {
+	case l.disabled, now.Before(l.held):
+		return 0, false
+	case l.probing:
+		return l.probe(now)
+	default:
+		return l.draining(now)
+	}
 }
 
 func (l *lane) draining(now time.Time) (int, bool) {

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -42,11 +43,11 @@ func in(s *shard, do func()) {
 	<-done
 }
 
-// looks counts how often all lanes of a shard are looked at, up to a hundred times a second.
+// looks counts how often all lanes of a shard are looked at, up to twenty times a second.
 func looks(s *shard, while time.Duration) (n int) {
 	var last time.Time
 	in(s, func() { last = s.look })
-	for until := time.Now().Add(while); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(while); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		in(s, func() {
 			if !s.look.Equal(last) {
 				n, last = n+1, s.look
@@ -83,6 +84,117 @@ func TestNothingIsDoneOverAndOverOnceAllThatWasOwedIsBrought(t *testing.T) {
 		}
 		if n := looks(s, time.Minute); n > 1 {
 			t.Errorf("all lanes were looked at %d times in a minute in which nothing was to be done", n)
+		}
+	})
+}
+
+// busily has something happen in a shard all the time, until stop is called.
+func busily(s *shard) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ; ctx.Err() == nil; time.Sleep(500 * time.Microsecond) {
+			in(s, func() {})
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// TestABusyShardLeavesNothingLying: what could not be done when it came, and what is to be
+// done at a time, is done although something else happens in its shard all the time.
+func TestABusyShardLeavesNothingLying(t *testing.T) {
+	for name, between := range map[string]struct {
+		start, end func(s *shard, w *bustest.Wire)
+	}{
+		"the lease was not good": {
+			func(_ *shard, w *bustest.Wire) { w.Hold(); time.Sleep(11 * time.Second) },
+			func(_ *shard, w *bustest.Wire) { w.Release() },
+		},
+		"all slots were taken": {
+			func(s *shard, _ *bustest.Wire) {
+				for range cap(s.o.slots) {
+					s.o.slots <- struct{}{}
+				}
+			},
+			func(s *shard, _ *bustest.Wire) {
+				for range cap(s.o.slots) {
+					<-s.o.slots
+				}
+			},
+		},
+		"the others still arrive": {
+			func(s *shard, _ *bustest.Wire) {
+				in(s, func() { s.read, s.look = false, time.Now().Add(arriveTend) })
+			},
+			func(*shard, *bustest.Wire) {},
+		},
+		"the lane was held": {
+			func(s *shard, _ *bustest.Wire) {
+				in(s, func() {
+					s.lane("s1").hold(time.Now().Add(time.Second))
+					s.lane("s1").add(entry{src: 1, seq: 1, due: 1<<32 - 1})
+				})
+			},
+			func(*shard, *bustest.Wire) { time.Sleep(500 * time.Millisecond) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+				board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+				must(t, err)
+				defer board.Close()
+				d := &slow{}
+				s, wire, end := running(t, server, New(js, d, Options{Health: board}))
+				defer end()
+				between.start(s, wire)
+				must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Published: time.Now(), Parked: time.Now(), DueNow: true, Body: []byte("{}")}))
+				stop := busily(s)
+				defer stop()
+				time.Sleep(100 * time.Millisecond)
+				if d.sent != 0 {
+					t.Fatal("it was sent already")
+				}
+				between.end(s, wire)
+				time.Sleep(time.Second)
+				if d.sent != 1 {
+					t.Errorf("it was sent %d times in a second, want once", d.sent)
+				}
+			})
+		})
+	}
+}
+
+// TestAnIdleShardOfManyLanesLooksAtThemOnlyWhenSomethingIsDue: looking at ten thousand
+// lanes costs as much as delivering hundreds of events.
+func TestAnIdleShardOfManyLanesLooksAtThemOnlyWhenSomethingIsDue(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+		must(t, err)
+		defer board.Close()
+		s, _, end := running(t, server, New(js, &slow{}, Options{Health: board}))
+		defer end()
+		due := time.Now().Add(20 * time.Second)
+		for i := range 10_000 {
+			s.feed(fed{survey: events.Survey(fmt.Sprint("other", i)), entry: entry{src: uint64(i + 1), seq: uint64(i + 1), due: seconds(due.Add(time.Hour))}})
+		}
+		s.feed(fed{survey: "s1", entry: entry{src: 1, seq: 20_001, due: seconds(due)}})
+		in(s, func() {
+			for _, l := range s.lanes {
+				switch l.entries[0].src % 4 { // each has something whose time has passed
+				case 0:
+					l.bringAt = time.Now().Add(-time.Second)
+				case 1:
+					l.held = time.Now().Add(-time.Second)
+				}
+			}
+		})
+		time.Sleep(time.Second)
+		if n := looks(s, 10*time.Second); n != 0 {
+			t.Errorf("all lanes were looked at %d times in 10 s in which nothing was to be done", n)
+		}
+		if n := looks(s, 15*time.Second); n < 1 || n > 20 {
+			t.Errorf("all lanes were looked at %d times for one event, want a few times", n)
 		}
 	})
 }

@@ -31,11 +31,12 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	s.end(l)
 }
 
-// may says whether the lease is good. Where it is not, all lanes are looked at again soon:
-// it may be renewed yet, and nothing else would tell those that have all to do now.
+// may says whether the lease is good. Where it is not it may be renewed yet.
 func (s *shard) may() bool {
 	ok := s.lease.May()
-	s.barred = s.barred || !ok
+	if !ok {
+		s.lookAgain(heldFor)
+	}
 	return ok
 }
 
@@ -66,7 +67,7 @@ func (s *shard) disabledBefore(ctx context.Context, l *lane, r health.Record, no
 func (s *shard) start(ctx context.Context, l *lane) {
 	for l.flying < laneFly && ctx.Err() == nil && s.may() {
 		now := time.Now()
-		if at := l.startable(); l.probing && at.After(now) {
+		if _, ok := l.choose(now); !ok {
 			return
 		}
 		release, ok := s.slot(l, now)
@@ -109,7 +110,7 @@ func (s *shard) slot(l *lane, now time.Time) (release func(), ok bool) {
 		if slots == s.o.probes {
 			l.probeAt = now.Add(crowdedFor/2 + rand.N(crowdedFor)) //nolint:gosec // jitter is no secret
 		} else {
-			s.starved = true
+			s.lookAgain(starvedFor)
 		}
 		return nil, false
 	}
