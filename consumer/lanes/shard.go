@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/leases"
@@ -42,8 +43,8 @@ type shard struct {
 	fed    chan fed        // from the feed
 	ending <-chan struct{} // closed when the shard is to be let go; set before it is fed
 	ended  chan func()
-	from   *feed // nil once it is left
-	pokes  chan events.Survey
+	from   *feed         // nil once it is left
+	poked  chan struct{} // capacity one: there is something in changed
 	asked  chan func()   // questions from outside
 	over   chan struct{} // closed when the loop has ended: nothing is answered any more
 	jobs   int           // goroutines that will send to ended
@@ -51,22 +52,50 @@ type shard struct {
 	pace   time.Time     // probes are spread from here
 	read   bool          // all there was when the shard was taken has come
 	look   time.Time     // until then nobody looks at all lanes
+
+	mu      sync.Mutex                 // guards what follows
+	changed map[events.Survey]struct{} // endpoints that are others now, which the loop has not come to
 }
 
 func newShard(kept context.Context, o *Owner, l *leases.Lease) *shard {
 	return &shard{
 		o: o, lease: l, kept: kept, lanes: map[events.Survey]*lane{},
-		fed: make(chan fed, 256), ended: make(chan func(), 64), pokes: make(chan events.Survey, 256), asked: make(chan func()), over: make(chan struct{}),
+		fed: make(chan fed, 256), ended: make(chan func(), 64), asked: make(chan func()), over: make(chan struct{}),
+		poked: make(chan struct{}, 1), changed: map[events.Survey]struct{}{},
 	}
 }
 
-// poke asks for a lane to be tried at once; a full queue means that much is
-// being looked at anyway.
+// poke asks for a lane to be tried at once. It never waits, and forgets none: keys that
+// are rotated may change very many endpoints while the loop waits for an answer of NATS.
 func (s *shard) poke(survey events.Survey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed[survey] = struct{}{}
+	s.wake()
+}
+
+// wake has the loop look at what has changed; whoever calls it has mu.
+func (s *shard) wake() {
 	select {
-	case s.pokes <- survey:
+	case s.poked <- struct{}{}:
 	default:
 	}
+}
+
+// aChanged is one of the surveys whose endpoints have changed. The loop takes one at a
+// time, so that what else there is to do has its turn between two writes to NATS.
+func (s *shard) aChanged() (survey events.Survey, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for survey = range s.changed {
+		delete(s.changed, survey)
+		ok = true
+		break
+	}
+	if len(s.changed) > 0 {
+		s.wake()
+	}
+	return survey, ok
 }
 
 // run is the owner's loop. Events are tried while the others still arrive; what
@@ -86,8 +115,10 @@ func (s *shard) run(ctx context.Context) {
 			then()
 		case answer := <-s.asked:
 			answer()
-		case survey := <-s.pokes:
-			s.change(ctx, survey)
+		case <-s.poked:
+			if survey, ok := s.aChanged(); ok {
+				s.change(ctx, survey)
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 		}

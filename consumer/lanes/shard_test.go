@@ -198,3 +198,44 @@ func TestAnIdleShardOfManyLanesLooksAtThemOnlyWhenSomethingIsDue(t *testing.T) {
 		}
 	})
 }
+
+// TestNoChangeIsLostHoweverManyEndpointsChangeAtOnce: an endpoint that was switched off
+// holds its lane for ten minutes, unless its change is heard.
+func TestNoChangeIsLostHoweverManyEndpointsChangeAtOnce(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+		must(t, err)
+		defer board.Close()
+		o := New(js, &slow{}, Options{Health: board})
+		s, _, end := running(t, server, o)
+		defer end()
+		const many = 2000
+		var lanes []*lane
+		in(s, func() { // which takes a while
+			for i := range many {
+				l := s.lane(events.Survey(fmt.Sprint("other", i)))
+				l.add(entry{src: 1, seq: 1})
+				l.hold(time.Now().Add(10 * time.Minute))
+				l.flying = laneFly // none of its events is tried
+				lanes = append(lanes, l)
+			}
+			for _, l := range lanes {
+				for range 2 {
+					s.poke(l.survey)
+				}
+			}
+		})
+		time.Sleep(time.Second)
+		in(s, func() {
+			held := 0
+			for _, l := range lanes {
+				if !l.held.IsZero() {
+					held++
+				}
+			}
+			if held > 0 {
+				t.Errorf("%d of %d lanes are held although their endpoints have changed", held, many)
+			}
+		})
+	})
+}
