@@ -100,7 +100,7 @@ type lane struct {
 	wait      time.Duration // before the next probe
 	probeAt   time.Time
 	probes    int       // failures since the last 2xx
-	outdated  bool      // what flies was started for an endpoint that has changed since: its failure says nothing
+	changes   int       // of its endpoint; what was started before the last one says nothing of how it is now
 	held      time.Time // nothing is started before
 	recovered time.Time // when the endpoint last began to work again; zero: not since this owner came
 

@@ -273,7 +273,7 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 		l.failsSince(now, FirstWait)
 	}
 	l.disabled = false
-	l.outdated = l.flying > 0
+	l.changes++
 	l.allDue()
 	s.tend(ctx, l)
 }

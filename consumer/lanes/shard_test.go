@@ -239,3 +239,49 @@ func TestNoChangeIsLostHoweverManyEndpointsChangeAtOnce(t *testing.T) {
 		})
 	})
 }
+
+// asked is a deliverer that says what it is told to.
+type asked struct {
+	slow
+	say chan Result
+}
+
+func (a *asked) Ask(context.Context, events.Survey, bool) Result { return <-a.say }
+
+// TestWhatWasSaidOfAnEndpointBeforeItChangedHoldsNothing: that it was switched off, while
+// somebody switched it on.
+func TestWhatWasSaidOfAnEndpointBeforeItChangedHoldsNothing(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+		must(t, err)
+		defer board.Close()
+		d := &asked{say: make(chan Result)}
+		s, _, end := running(t, server, New(js, d, Options{Health: board}))
+		defer end()
+		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Published: time.Now(), Parked: time.Now(), DueNow: true, Body: []byte("{}")}))
+		time.Sleep(time.Second) // it is being asked for
+		s.poke("s1")
+		time.Sleep(10 * time.Millisecond)
+		d.say <- Result{Verdict: Held, After: 10 * time.Minute}
+		select {
+		case d.say <- Result{}:
+		case <-time.After(time.Second):
+			t.Error("nobody asks again in a second")
+		}
+		time.Sleep(time.Second)
+		if d.sent != 1 {
+			t.Errorf("the event was sent %d times, want once", d.sent)
+		}
+		in(s, func() { // what is said of it as it is now does hold it
+			l := s.lane("s1")
+			l.add(entry{src: 8, seq: 100})
+			s.tend(t.Context(), l)
+		})
+		d.say <- Result{Verdict: Held, After: 10 * time.Minute}
+		select {
+		case d.say <- Result{}:
+			t.Error("it is asked for again at once")
+		case <-time.After(9 * time.Minute):
+		}
+	})
+}

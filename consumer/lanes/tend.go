@@ -79,11 +79,11 @@ func (s *shard) start(ctx context.Context, l *lane) {
 			release()
 			return
 		}
-		probing, recovered := l.probing, l.recovered
+		probing, recovered, changes := l.probing, l.recovered, l.changes
 		s.background(func() func() {
 			defer release()
 			g := s.try(ctx, l.survey, e, probing, recovered)
-			return func() { s.land(ctx, l, g) }
+			return func() { s.land(ctx, l, g, changes) }
 		})
 	}
 }
@@ -127,9 +127,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// land takes a try's end into its lane, and into the endpoint's health.
-func (s *shard) land(ctx context.Context, l *lane, g landing) {
-	now := time.Now()
+// land takes a try's end into its lane, and into the endpoint's health. It was started
+// after so many changes of the endpoint.
+func (s *shard) land(ctx context.Context, l *lane, g landing, changes int) {
+	now, outdated := time.Now(), changes != l.changes
 	if g.result.Verdict == Held {
 		l.unsent(g.entry)
 		l.landed(g.entry, g.gone, time.Time{}, now) // the lane is held, not the event
@@ -148,11 +149,10 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 		})
 	case r.Verdict == Held && r.Probe:
 		l.failsSince(now, FirstWait)
-	case r.Verdict == Held && !g.gone:
+	case r.Verdict == Held && !g.gone && !outdated:
 		l.hold(g.due)
 	case r.Verdict == Held:
-	case l.outdated && l.probing:
-		l.outdated = false
+	case outdated && l.probing:
 		l.allDue()
 	case r.Verdict == Gone:
 		s.disable(l, r, AnsweredGone(now, r.Revision))
