@@ -366,8 +366,8 @@ func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
 				if len(letters) < 50 || letters[0].Reason != c.reason {
 					t.Errorf("%d dead letters, want most of what was owed, for %q", len(letters), c.reason)
 				}
-				w.put(w.stored("s1"))
 				w.internet.at("s1").answers(200)
+				w.put(w.stored("s1"))
 				w.advance(10 * time.Minute)
 				if delivered := w.internet.at("s1").acceptedInAll(); delivered+len(letters) != 180 {
 					t.Errorf("%d delivered and %d dead letters, of 180", delivered, len(letters))

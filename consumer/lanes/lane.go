@@ -100,9 +100,11 @@ type lane struct {
 	wait      time.Duration // before the next probe
 	probeAt   time.Time
 	probes    int       // failures since the last 2xx
-	outdated  bool      // what flies was started for an endpoint that has changed since: its failure says nothing
+	changes   int       // of its endpoint; what was started before the last one says nothing of how it is now
 	held      time.Time // nothing is started before
 	recovered time.Time // when the endpoint last began to work again; zero: not since this owner came
+
+	tended time.Time // when its owner last did what was to be done
 }
 
 // add takes an entry in. It returns false, and changes nothing, when the event
@@ -172,19 +174,25 @@ func (l *lane) find(e entry) (int, bool) {
 
 // next chooses the entry to start now, and marks it.
 func (l *lane) next(now time.Time) (entry, bool) {
-	if l.disabled || now.Before(l.held) {
-		return entry{}, false
-	}
-	i, ok := l.draining(now)
-	if l.probing {
-		i, ok = l.probe(now)
-	}
+	i, ok := l.choose(now)
 	if !ok {
 		return entry{}, false
 	}
 	l.entries[i].tries = min(l.entries[i].tries, math.MaxUint16-1) + 1
 	l.fly(&l.entries[i])
 	return l.entries[i], true
+}
+
+// choose is the entry to start now.
+func (l *lane) choose(now time.Time) (i int, ok bool) {
+	switch {
+	case l.disabled, now.Before(l.held):
+		return 0, false
+	case l.probing:
+		return l.probe(now)
+	default:
+		return l.draining(now)
+	}
 }
 
 func (l *lane) draining(now time.Time) (int, bool) {
@@ -270,12 +278,13 @@ func (l *lane) heed(promises []health.Promise) {
 }
 
 // wake is when something is to be done that is not now; zero means not by time
-// alone.
+// alone. What was to be done when the lane was last tended, and was not, waits for
+// something that tends it again when it comes: the end of a try, room, a promise.
 func (l *lane) wake() time.Time {
 	var first time.Time
 	for _, t := range []time.Time{l.startable(), l.removable(), l.bringAt, l.promisedTo} {
-		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
-			first = t
+		if t.After(l.tended) {
+			first = earlier(first, t)
 		}
 	}
 	return first

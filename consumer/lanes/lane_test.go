@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"pgregory.net/rapid"
+
+	"github.com/popsee/webhooks/consumer/health"
 )
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -251,4 +253,42 @@ func TestWhatArrivesAfterItsEndpointBeganToWorkIsDueAtOnce(t *testing.T) {
 	l.arriving = false
 	l.add(entry{src: 3, seq: 3, due: seconds(at(time.Hour))})
 	wantNext(t, l, start, 0)
+}
+
+// TestWhatCannotBeDoneWhenItsTimeComesWakesNobody: its time has passed for as long as
+// that lasts.
+func TestWhatCannotBeDoneWhenItsTimeComesWakesNobody(t *testing.T) {
+	promised := filled(9)
+	promised.failsSince(at(time.Minute), FirstWait)
+	promised.owed = []health.Promise{{From: 1, Until: at(time.Hour)}}
+	wantNext(t, promised, at(2*time.Minute), 0)
+
+	paid := filled(1)
+	paid.entries[0].due = seconds(at(time.Hour))
+	paid.bringAt = at(time.Minute)
+	wantNext(t, paid, at(2*time.Minute), 0)
+
+	full := filled(laneFly)
+	for range laneFly {
+		full.next(start)
+	}
+	full.add(entry{src: 1000, due: seconds(at(time.Minute))})
+	wantNext(t, full, start, 0)
+
+	for name, c := range map[string]struct {
+		l    *lane
+		want time.Time
+	}{
+		"all of a failing endpoint's events are promised": {promised, time.Time{}},
+		"all that was owed is brought":                    {paid, at(time.Hour)},
+		"as many are tried as may be":                     {full, time.Time{}},
+	} {
+		if got := c.l.wake(); !got.Equal(at(time.Minute)) {
+			t.Errorf("%s: it wakes at %s before it is tended, want at its time", name, got)
+		}
+		c.l.tended = at(2 * time.Minute)
+		if got := c.l.wake(); !got.Equal(c.want) {
+			t.Errorf("%s: it wakes at %s, want %s", name, got, c.want)
+		}
+	}
 }

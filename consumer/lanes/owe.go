@@ -140,12 +140,13 @@ func (s *shard) rescue(ctx context.Context, l *lane) {
 	if len(gone) > laneFly {
 		gone, l.promisedTo = gone[:laneFly], time.Time{} // the others next
 	}
+	changes := l.changes
 	for _, e := range gone {
 		i, _ := l.find(e)
 		l.fly(&l.entries[i])
 		s.background(func() func() {
 			g := s.lost(l.survey, e)
-			return func() { s.land(ctx, l, g) }
+			return func() { s.land(ctx, l, g, changes) }
 		})
 	}
 }

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/leases"
@@ -19,7 +20,8 @@ const (
 	lastDelay   = 12 * time.Hour         // between tries of an event whose schedule has ended while its endpoint failed
 	endTime     = 8 * time.Second        // for what has begun when a shard is let go: an attempt takes up to five, and its end is then stored
 	leaveTime   = 3 * time.Second        // to remove what was delivered, after that
-	arriveTend  = 200 * time.Millisecond // between looks at all lanes while they arrive: looking at each event's would cost more than reading it
+	lookPause   = 10 * time.Millisecond  // between looks at all lanes
+	arriveTend  = 200 * time.Millisecond // the same while they arrive: looking at each event's would cost more than reading it
 )
 
 // Probes of all lanes of a shard are spread, so that an outage of ten thousand
@@ -38,35 +40,62 @@ type shard struct {
 	kept  context.Context //nolint:containedctx // for what is stored of lanes: it ends a while after the shard is to be let go, whether or not NATS answers
 	lanes map[events.Survey]*lane
 
-	fed     chan fed        // from the feed
-	ending  <-chan struct{} // closed when the shard is to be let go; set before it is fed
-	ended   chan func()
-	from    *feed // nil once it is left
-	pokes   chan events.Survey
-	asked   chan func()   // questions from outside
-	over    chan struct{} // closed when the loop has ended: nothing is answered any more
-	jobs    int           // goroutines that will send to ended
-	starved bool          // something could be started, and there was no slot
-	barred  bool          // something might have been to do, and the lease was not good
-	pace    time.Time     // probes are spread from here
-	read    bool          // all there was when the shard was taken has come
-	look    time.Time     // until then nobody looks at all lanes, while they arrive
+	fed    chan fed        // from the feed
+	ending <-chan struct{} // closed when the shard is to be let go; set before it is fed
+	ended  chan func()
+	from   *feed         // nil once it is left
+	poked  chan struct{} // capacity one: there is something in changed
+	asked  chan func()   // questions from outside
+	over   chan struct{} // closed when the loop has ended: nothing is answered any more
+	jobs   int           // goroutines that will send to ended
+	again  time.Time     // all lanes are looked at then, see [shard.lookAgain]; zero: not for that
+	pace   time.Time     // probes are spread from here
+	read   bool          // all there was when the shard was taken has come
+	look   time.Time     // until then nobody looks at all lanes
+
+	mu      sync.Mutex                 // guards what follows
+	changed map[events.Survey]struct{} // endpoints that are others now, which the loop has not come to
 }
 
 func newShard(kept context.Context, o *Owner, l *leases.Lease) *shard {
 	return &shard{
 		o: o, lease: l, kept: kept, lanes: map[events.Survey]*lane{},
-		fed: make(chan fed, 256), ended: make(chan func(), 64), pokes: make(chan events.Survey, 256), asked: make(chan func()), over: make(chan struct{}),
+		fed: make(chan fed, 256), ended: make(chan func(), 64), asked: make(chan func()), over: make(chan struct{}),
+		poked: make(chan struct{}, 1), changed: map[events.Survey]struct{}{},
 	}
 }
 
-// poke asks for a lane to be tried at once; a full queue means that much is
-// being looked at anyway.
+// poke asks for a lane to be tried at once. It never waits, and forgets none: keys that
+// are rotated may change very many endpoints while the loop waits for an answer of NATS.
 func (s *shard) poke(survey events.Survey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed[survey] = struct{}{}
+	s.wake()
+}
+
+// wake has the loop look at what has changed; whoever calls it has mu.
+func (s *shard) wake() {
 	select {
-	case s.pokes <- survey:
+	case s.poked <- struct{}{}:
 	default:
 	}
+}
+
+// aChanged is one of the surveys whose endpoints have changed. The loop takes one at a
+// time, so that what else there is to do has its turn between two writes to NATS.
+func (s *shard) aChanged() (survey events.Survey, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for survey = range s.changed {
+		delete(s.changed, survey)
+		ok = true
+		break
+	}
+	if len(s.changed) > 0 {
+		s.wake()
+	}
+	return survey, ok
 }
 
 // run is the owner's loop. Events are tried while the others still arrive; what
@@ -86,13 +115,20 @@ func (s *shard) run(ctx context.Context) {
 			then()
 		case answer := <-s.asked:
 			answer()
-		case survey := <-s.pokes:
-			s.change(ctx, survey)
+		case <-s.poked:
+			if survey, ok := s.aChanged(); ok {
+				s.change(ctx, survey)
+			}
 		case <-timer.C:
-			s.tendAll(ctx)
 		case <-ctx.Done():
 		}
-		timer.Reset(s.untilNext())
+		// The timer only wakes: where something happens all the time it never fires.
+		next := s.next()
+		if !time.Now().Before(next) {
+			s.tendAll(ctx)
+			next = s.next()
+		}
+		timer.Reset(time.Until(next))
 	}
 	s.from.leave(s)
 	s.from = nil
@@ -132,27 +168,27 @@ func (s *shard) background(do func() (then func())) {
 	}()
 }
 
-// untilNext is how long nothing is to be done by time alone.
-func (s *shard) untilNext() time.Duration {
+// next is when all lanes are to be looked at, for what is to be done by time alone.
+func (s *shard) next() time.Time {
 	if !s.read {
-		return max(time.Until(s.look), time.Millisecond)
+		return s.look
 	}
-	if s.barred {
-		return heldFor
-	}
-	if s.starved {
-		return starvedFor
-	}
-	var next time.Time
+	next := s.again
 	for _, l := range s.lanes {
 		if w := l.wake(); !w.IsZero() {
 			next = earlier(next, w)
 		}
 	}
 	if next.IsZero() {
-		return time.Hour
+		return time.Now().Add(time.Hour)
 	}
-	return max(time.Until(next), time.Millisecond)
+	return later(next, s.look)
+}
+
+// lookAgain has all lanes looked at after a while at the latest, for what would be done
+// now and cannot be: nothing else would tell those that have all to do at once.
+func (s *shard) lookAgain(after time.Duration) {
+	s.again = earlier(s.again, time.Now().Add(after))
 }
 
 // take adds what the feed brought to its lane.
@@ -205,10 +241,15 @@ func (s *shard) adopt(ctx context.Context) {
 }
 
 func (s *shard) tendAll(ctx context.Context) {
-	s.starved, s.barred, s.look = false, false, time.Now().Add(arriveTend)
+	s.again = time.Time{}
 	for _, l := range s.lanes {
 		s.tend(ctx, l)
 	}
+	pause := lookPause
+	if !s.read {
+		pause = arriveTend
+	}
+	s.look = time.Now().Add(pause)
 }
 
 // change starts over with a lane whose endpoint is another one now: a failing one
@@ -232,7 +273,7 @@ func (s *shard) change(ctx context.Context, survey events.Survey) {
 		l.failsSince(now, FirstWait)
 	}
 	l.disabled = false
-	l.outdated = l.flying > 0
+	l.changes++
 	l.allDue()
 	s.tend(ctx, l)
 }

@@ -12,10 +12,11 @@ import (
 
 // tend does for a lane what is to be done now.
 func (s *shard) tend(ctx context.Context, l *lane) {
+	now := time.Now()
+	l.tended = now
 	if ctx.Err() != nil || !s.may() {
 		return
 	}
-	now := time.Now()
 	l.release(now)
 	r, _ := s.o.o.Health.Of(l.survey)
 	s.heed(l, r)
@@ -30,11 +31,12 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 	s.end(l)
 }
 
-// may says whether the lease is good. Where it is not, all lanes are looked at again soon:
-// it may be renewed yet, and nothing else would tell those that have all to do now.
+// may says whether the lease is good. Where it is not it may be renewed yet.
 func (s *shard) may() bool {
 	ok := s.lease.May()
-	s.barred = s.barred || !ok
+	if !ok {
+		s.lookAgain(heldFor)
+	}
 	return ok
 }
 
@@ -65,7 +67,7 @@ func (s *shard) disabledBefore(ctx context.Context, l *lane, r health.Record, no
 func (s *shard) start(ctx context.Context, l *lane) {
 	for l.flying < laneFly && ctx.Err() == nil && s.may() {
 		now := time.Now()
-		if at := l.startable(); l.probing && at.After(now) {
+		if _, ok := l.choose(now); !ok {
 			return
 		}
 		release, ok := s.slot(l, now)
@@ -77,11 +79,11 @@ func (s *shard) start(ctx context.Context, l *lane) {
 			release()
 			return
 		}
-		probing, recovered := l.probing, l.recovered
+		probing, recovered, changes := l.probing, l.recovered, l.changes
 		s.background(func() func() {
 			defer release()
 			g := s.try(ctx, l.survey, e, probing, recovered)
-			return func() { s.land(ctx, l, g) }
+			return func() { s.land(ctx, l, g, changes) }
 		})
 	}
 }
@@ -108,7 +110,7 @@ func (s *shard) slot(l *lane, now time.Time) (release func(), ok bool) {
 		if slots == s.o.probes {
 			l.probeAt = now.Add(crowdedFor/2 + rand.N(crowdedFor)) //nolint:gosec // jitter is no secret
 		} else {
-			s.starved = true
+			s.lookAgain(starvedFor)
 		}
 		return nil, false
 	}
@@ -125,9 +127,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// land takes a try's end into its lane, and into the endpoint's health.
-func (s *shard) land(ctx context.Context, l *lane, g landing) {
-	now := time.Now()
+// land takes a try's end into its lane, and into the endpoint's health. It was started
+// after so many changes of the endpoint.
+func (s *shard) land(ctx context.Context, l *lane, g landing, changes int) {
+	now, outdated := time.Now(), changes != l.changes
 	if g.result.Verdict == Held {
 		l.unsent(g.entry)
 		l.landed(g.entry, g.gone, time.Time{}, now) // the lane is held, not the event
@@ -146,11 +149,10 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 		})
 	case r.Verdict == Held && r.Probe:
 		l.failsSince(now, FirstWait)
-	case r.Verdict == Held && !g.gone:
+	case r.Verdict == Held && !g.gone && !outdated:
 		l.hold(g.due)
 	case r.Verdict == Held:
-	case l.outdated && l.probing:
-		l.outdated = false
+	case outdated && l.probing:
 		l.allDue()
 	case r.Verdict == Gone:
 		s.disable(l, r, AnsweredGone(now, r.Revision))
