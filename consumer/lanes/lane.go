@@ -54,6 +54,12 @@ func momentOf(t time.Time) moment {
 func (m moment) second() uint32 { return uint32(m >> 8) } //nolint:gosec // good until 2106
 func (m moment) part() uint8    { return uint8(m & 255) } //nolint:gosec // what is left of it
 
+// is says whether an entry is this event's.
+func (e entry) is(w Waiting) bool {
+	m := momentOf(w.Published)
+	return e.src == w.Source && e.pub == m.second() && e.part == m.part()
+}
+
 func (e entry) published() moment { return moment(e.pub)<<8 | moment(e.part) }
 
 // order is how entries stand in a lane: by source; of two events of one source the
@@ -75,7 +81,7 @@ type lane struct {
 
 	seen     uint64    // the highest source there ever was
 	seenAt   moment    // when that was published
-	done     []uint64  // sequences in the lanes stream of what is done with and still stored
+	done     []entry   // what is done with and still stored
 	doneAt   time.Time // when the last removal ended, or the first of them came since
 	removeAt time.Time // when they are to be removed
 	stuck    int       // of them stand between copies that stay
@@ -345,7 +351,7 @@ func (l *lane) finish(e *entry, now time.Time) {
 	e.status = gone
 	l.live--
 	l.bytes -= int64(e.size)
-	l.redundant(e.seq, now)
+	l.redundant(*e, now)
 }
 
 // seconds rounds up: an event tried a moment early would find the same offset of

@@ -214,7 +214,7 @@ func AnsweredGone(at time.Time, revision uint64) health.Disabled {
 // clean removes copies that are done with.
 func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
 	r := l.remove(now, false)
-	if r.below == 0 && len(r.singles) == 0 {
+	if r.empty() {
 		return
 	}
 	s.background(func() func() {

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
@@ -28,7 +29,7 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 		return l
 	}
 	l.result = Result{Verdict: Held}
-	w, err := s.fetch(ctx, survey, e.seq)
+	w, err := s.fetch(ctx, survey, e)
 	switch {
 	case ctx.Err() != nil, !s.lease.May(): // asked again, for fetching may have taken seconds
 		l.due = time.Now()
@@ -69,10 +70,16 @@ func panicked(e entry, probing bool, now time.Time) landing {
 	return l
 }
 
-func (s *shard) fetch(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
+// fetch reads an event's copy. Where another event stands in its place, nothing that the
+// index says can be relied on.
+func (s *shard) fetch(ctx context.Context, survey events.Survey, e entry) (*Waiting, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	return s.o.fetch(ctx, survey, seq)
+	w, err := s.o.fetch(ctx, survey, e)
+	if errors.Is(err, errAnother) {
+		s.letGo()
+	}
+	return w, err
 }
 
 // later schedules an event that failed by itself, or buries it when its schedule
