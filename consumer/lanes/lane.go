@@ -94,6 +94,7 @@ type lane struct {
 	disabled   bool             // nothing is tried until the endpoint changes
 	bringing   bool             // owed events are being brought, or their copies have not all been fed yet
 	awaits     uint64           // the last of those copies; 0 while they are being stored
+	awaitsTo   time.Time        // no longer than until then: it may have been erased
 	fedTo      uint64           // the last copy that was fed
 	bringAt    time.Time        // not before
 	salvageAt  time.Time        // likewise, for what is about to leave the event stream
@@ -279,7 +280,7 @@ func (l *lane) heed(promises []health.Promise) {
 // alone.
 func (l *lane) wake() time.Time {
 	var first time.Time
-	for _, t := range []time.Time{l.startable(), l.removable(), l.bringAt, l.promisedTo} {
+	for _, t := range []time.Time{l.startable(), l.removable(), l.awaiting(), l.bringAt, l.promisedTo} {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
 			first = t
 		}
@@ -305,6 +306,14 @@ func (l *lane) startable() time.Time {
 	}
 }
 
+// awaiting is until when copies that were brought are waited for; zero: none are.
+func (l *lane) awaiting() time.Time {
+	if !l.bringing || l.awaits == 0 {
+		return time.Time{}
+	}
+	return l.awaitsTo
+}
+
 // hold keeps everything from being started for a while: nothing was sent, and
 // the others would fare no better.
 func (l *lane) hold(until time.Time) {
@@ -313,8 +322,11 @@ func (l *lane) hold(until time.Time) {
 	}
 }
 
-// release ends a hold whose time has come.
+// release ends a hold whose time has come, and the waiting for copies that do not come.
 func (l *lane) release(now time.Time) {
+	if until := l.awaiting(); !until.IsZero() && !now.Before(until) {
+		l.bringing, l.awaits = false, 0
+	}
 	if !l.held.IsZero() && !now.Before(l.held) {
 		l.held = time.Time{}
 	}
