@@ -235,3 +235,35 @@ func TestWhatIsNotThereAnyMoreHoldsNothingUp(t *testing.T) {
 		}
 	})
 }
+
+// TestACopyThatCannotBeReadIsProbedWithInTurn, as one that its endpoint refuses: else
+// nobody finds out that the endpoint works again.
+func TestACopyThatCannotBeReadIsProbedWithInTurn(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+		must(t, err)
+		defer board.Close()
+		lease, _ := leased(t, server, "s1")
+		d := &recorder{open: true}
+		s := newShard(t.Context(), New(js, d, Options{Health: board}), lease)
+		s.read = true
+		l := s.lane("s1")
+		l.add(entryOf(waiting("s1", 1), 1000)) // nobody can say what became of it
+		for i, w := range parkThem(t, js, "s1", 2, 3) {
+			l.add(entryOf(w, uint64(i+1)))
+		}
+		l.failsSince(time.Now(), FirstWait)
+		for range 5 {
+			for s.tend(t.Context(), l); s.jobs > 0 && len(d.all()) == 0; s.jobs-- {
+				(<-s.ended)()
+			}
+			time.Sleep(FirstWait + time.Second)
+		}
+		if n := len(d.all()); n == 0 {
+			t.Error("after five probes nothing was sent")
+		}
+		for ; s.jobs > 0; s.jobs-- {
+			<-s.ended
+		}
+	})
+}

@@ -148,6 +148,9 @@ func (s *shard) land(ctx context.Context, l *lane, g landing) {
 		l.failsSince(now, FirstWait)
 	case r.Verdict == Held && !g.gone:
 		l.hold(g.due)
+		if g.unread && g.probe {
+			l.probes++ // another one in turn: else nobody would find out that the endpoint works
+		}
 	case r.Verdict == Held:
 	case l.outdated && l.probing:
 		l.outdated = false

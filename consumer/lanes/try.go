@@ -15,6 +15,7 @@ type landing struct {
 	entry  entry
 	result Result
 	probe  bool      // it was the one that finds out whether the endpoint works again
+	unread bool      // its copy could not be read
 	gone   bool      // the lane is done with it
 	due    time.Time // otherwise
 }
@@ -36,7 +37,7 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 		return l
 	case err != nil:
 		s.o.trouble(survey, err, "a parked event could not be read; it waits")
-		l.due = time.Now().Add(FirstWait)
+		l.unread, l.due = true, time.Now().Add(FirstWait)
 		return l
 	case w == nil:
 		l.gone = true
