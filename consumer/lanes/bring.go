@@ -20,6 +20,7 @@ const (
 	bringProbing = 8                      // and one that is only probed
 	bringMost    = 2 * bringBelow         // events brought at once
 	bringPause   = 250 * time.Millisecond // after everything there was has been brought, and more may come
+	awaitMost    = time.Minute            // for the copies of what was brought: a feed whose server is away finds out, and reads anew, in less
 	scanMost     = 10_000                 // messages looked at for them: others' events may stand on the same subject
 )
 
@@ -53,6 +54,7 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 			case b.ended, b.early:
 				l.bringAt = time.Now().Add(bringPause)
 			}
+			l.awaitsTo = time.Now().Add(awaitMost)
 			l.bringing, l.awaits = b.stored > l.fedTo, b.stored // its copies are on their way here
 			s.tend(ctx, l)
 		}

@@ -45,6 +45,14 @@
 // again, what was published before can be had from the lane alone: it is never counted
 // as promised, and becomes a dead letter where its endpoint is disabled.
 //
+// # A lanes stream that steps back
+//
+// It may be lost and made anew, or restored from an older copy; then its sequences are
+// used again, and an index is wrong. The feed compares the stream each time that it reads
+// it anew, which it does whenever the client had to begin again; a copy is compared with
+// its entry before it is sent or removed. Either way the shard is let go, and read anew by
+// its next owner.
+//
 // # Where things are
 //
 //	park     the way in, in batches

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
 )
@@ -21,6 +23,7 @@ const (
 	feedPull   = 10 * time.Minute      // one pull of the feed: an idle one costs next to nothing
 	feedGone   = time.Minute           // a feed nobody reads any more is forgotten by the server
 	feedAgain  = time.Second           // after a feed that ended
+	feedLook   = 30 * time.Second      // while nothing comes, between looks at whether the client had to begin again. Each puts off that silence is noticed, so it is longer than two beats
 	feedStuck  = 5 * time.Second       // more is to come, and nothing does
 )
 
@@ -33,7 +36,17 @@ type feed struct {
 	shards map[int]*shard // guarded by the owner's mu; fixed, but for those that leave, once the feed reads
 	stop   context.CancelFunc
 	done   chan struct{} // closed when nothing is read any more
+
+	born time.Time // of the stream, when it was read first
+	last uint64    // the last sequence that was read
 }
+
+// Why a reading ends that could go on.
+var (
+	errBack     = errors.New("the lanes stream is not the one that was read: it was made anew, or restored from an older copy")
+	errStuck    = errors.New("more was counted than comes")
+	errReplaced = errors.New("the client has begun again behind what was read last, wherever the stream is now")
+)
 
 // fed is one entry of a shard, or the news that all there was has come.
 type fed struct {
@@ -73,13 +86,23 @@ func (f *feed) leave(s *shard) {
 }
 
 // run reads until the last shard has left. A reading that breaks begins anew: what
-// is in an index already is recognised there.
+// is in an index already is recognised there. Where the stream has stepped back no index
+// is true any more: each shard is let go, and read by a feed of its next owner.
 func (f *feed) run(ctx context.Context) {
 	defer close(f.done)
 	wait.For(ctx, feedGather)
 	shards := f.begin()
 	for ctx.Err() == nil {
-		if err := f.o.o.Panics.Try(panics.PlaceFeed, func() error { return f.read(ctx, shards) }); err != nil && ctx.Err() == nil {
+		err := f.o.o.Panics.Try(panics.PlaceFeed, func() error { return f.read(ctx, shards) })
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, errBack):
+			f.o.o.Log.Warn().Err(err).Int("shards", len(shards)).Msg("the lanes are read anew; webhooks audit names the events that are not there any more, and webhooks replay start sends them")
+			for _, s := range shards {
+				s.letGo()
+			}
+			<-ctx.Done()
+		case err != nil:
 			f.o.o.Log.Debug().Err(err).Int("shards", len(shards)).Msg("the lanes could not be read on; they are read anew")
 			wait.For(ctx, feedAgain)
 		}
@@ -102,6 +125,9 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", names.Lanes(), err)
 	}
+	if err := f.recognise(stream.CachedInfo()); err != nil {
+		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+	}
 	f.o.lookNear(stream)
 	last := stream.CachedInfo().State.LastSeq
 	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
@@ -117,9 +143,13 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 	}
 	defer it.Stop()
+	// Nobody stops it from outside: while the client makes another consumer, that is lost.
+	reading, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	first := cons.CachedInfo().Name
 	// What the server has counted may be removed before it is sent. Then nothing comes
 	// that is the last one, and only another reading finds out.
-	stuck := time.AfterFunc(feedStuck, it.Stop)
+	stuck := time.AfterFunc(feedStuck, func() { end(errStuck) })
 	defer stuck.Stop()
 	began, entries := time.Now(), 0
 	caughtUp := cons.CachedInfo().NumPending == 0
@@ -131,21 +161,65 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 		if !caughtUp {
 			stuck.Reset(feedStuck)
 		}
-		msg, err := it.Next(jetstream.NextContext(ctx))
+		msg, quiet, err := next(reading, it, caughtUp)
 		stuck.Stop()
+		if quiet && cons.CachedInfo().Name == first {
+			continue
+		}
+		if quiet {
+			err = errReplaced
+		}
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 		}
 		meta, err := msg.Metadata()
+		if err == nil && caughtUp && meta.Consumer != first {
+			err = errReplaced
+		}
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
 		}
+		f.last = max(f.last, meta.Sequence.Stream)
 		f.pass(msg, meta.Sequence.Stream, shards)
 		if entries++; !caughtUp && (meta.NumPending == 0 || meta.Sequence.Stream >= last) {
 			caughtUp = true
 			f.o.o.Log.Info().Int("shards", len(shards)).Int("entries", entries).Dur("took", time.Since(began)).Msg("all waiting events are known")
 			tellAll(shards)
 		}
+	}
+}
+
+// recognise says whether the stream is the one that was read before, and goes on from
+// there. A NATS that lost its last writes in a power cut counts some sequences twice.
+func (f *feed) recognise(info *jetstream.StreamInfo) error {
+	born := layout.Born(info)
+	if f.born.IsZero() {
+		f.born = born
+	}
+	if !born.Equal(f.born) || info.State.LastSeq < f.last {
+		return fmt.Errorf("%w (it is of %s and ends at %d; read was one of %s up to %d)", errBack,
+			born.Format(time.RFC3339Nano), info.State.LastSeq, f.born.Format(time.RFC3339Nano), f.last)
+	}
+	return nil
+}
+
+// next is the next message. Once all there was has come, quiet says that for a while
+// none has.
+func next(ctx context.Context, it jetstream.MessagesContext, caughtUp bool) (msg jetstream.Msg, quiet bool, err error) {
+	turn := ctx
+	if caughtUp { // before, a context for each message would cost as much as reading it
+		var over context.CancelFunc
+		turn, over = context.WithTimeout(ctx, feedLook)
+		defer over()
+	}
+	msg, err = it.Next(jetstream.NextContext(turn))
+	switch {
+	case err == nil:
+		return msg, false, nil
+	case ctx.Err() != nil:
+		return nil, false, context.Cause(ctx)
+	default:
+		return nil, turn.Err() != nil, err
 	}
 }
 

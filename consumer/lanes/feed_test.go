@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,33 @@ func (e emptiedStream) OrderedConsumer(ctx context.Context, cfg jetstream.Ordere
 	if err == nil {
 		err = e.Purge(ctx)
 	}
-	return c, err
+	return deaf{c}, err
+}
+
+// deaf is a consumer whose reader cannot be stopped while it waits: the client loses that
+// while it makes another consumer.
+type deaf struct{ jetstream.Consumer }
+
+func (d deaf) Messages(opts ...jetstream.PullMessagesOpt) (jetstream.MessagesContext, error) {
+	m, err := d.Consumer.Messages(opts...)
+	return &deafMessages{MessagesContext: m}, err
+}
+
+type deafMessages struct {
+	jetstream.MessagesContext
+	waits atomic.Bool
+}
+
+func (d *deafMessages) Next(opts ...jetstream.NextOpt) (jetstream.Msg, error) {
+	d.waits.Store(true)
+	defer d.waits.Store(false)
+	return d.MessagesContext.Next(opts...)
+}
+
+func (d *deafMessages) Stop() {
+	if !d.waits.Load() {
+		d.MessagesContext.Stop()
+	}
 }
 
 // TestAllHasComeAlsoWhenWhatWasCountedIsRemovedBeforeItIsSent: else nothing is brought

@@ -19,10 +19,15 @@ const (
 	nearTime  = time.Second // for what takes a millisecond: a user without the right to ask gets no answer at all
 )
 
+// errAnother says that a sequence has been used again: the lanes stream was lost, and
+// made anew or restored from an older copy. What stands there is another event's, perhaps
+// another customer's.
+var errAnother = errors.New("another event stands there: the lanes stream is not the one that was read")
+
 // fetch reads an event's copy; a nil one is gone.
-func (o *Owner) fetch(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
+func (o *Owner) fetch(ctx context.Context, survey events.Survey, e entry) (*Waiting, error) {
 	for until := time.Now().Add(comeTime); ; {
-		w, err := o.fetchOnce(ctx, survey, seq)
+		w, err := o.fetchOnce(ctx, survey, e)
 		if !errors.Is(err, errNotYet) || time.Now().After(until) {
 			return w, err
 		}
@@ -30,19 +35,31 @@ func (o *Owner) fetch(ctx context.Context, survey events.Survey, seq uint64) (*W
 	}
 }
 
-func (o *Owner) fetchOnce(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
-	msg, err := o.copied(ctx, seq)
+func (o *Owner) fetchOnce(ctx context.Context, survey events.Survey, e entry) (*Waiting, error) {
+	msg, err := o.copied(ctx, e.seq)
 	if err == nil && msg.Sequence == 0 {
-		if err = o.surelyGone(ctx, seq); err == nil {
+		if err = o.surelyGone(ctx, e.seq); err == nil {
 			return nil, nil //nolint:nilnil // it is gone: nothing, and nothing wrong
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetch parked event %d: %w", seq, err)
+		return nil, fmt.Errorf("fetch parked event %d: %w", e.seq, err)
 	}
-	w, err := read(msg.Header, msg.Data)
+	w, err := read(msg.Header, msg.Data) // what is in an index could be read once
+	if err != nil || msg.Subject != o.o.Names.LaneSubject(survey) || !e.is(w) {
+		return nil, fmt.Errorf("fetch parked event %d: %w", e.seq, errAnother)
+	}
 	w.Survey = survey
-	return &w, err
+	return &w, nil
+}
+
+// stands says whether an event's copy is still where it was.
+func (o *Owner) stands(ctx context.Context, survey events.Survey, e entry) (bool, error) {
+	w, err := o.fetch(ctx, survey, e)
+	if errors.Is(err, errAnother) {
+		return false, nil
+	}
+	return w != nil, err
 }
 
 // copied is an event's copy. Where only one server has the lanes stream it is read
@@ -69,7 +86,7 @@ func readNear(ctx context.Context, stream jetstream.Stream, seq uint64) (stored.
 	case err != nil:
 		return stored.Message{}, err
 	}
-	return stored.Message{Sequence: msg.Sequence, Time: msg.Time, Header: msg.Header, Data: msg.Data}, nil
+	return stored.Message{Sequence: msg.Sequence, Subject: msg.Subject, Time: msg.Time, Header: msg.Header, Data: msg.Data}, nil
 }
 
 // lookNear notes whether copies can be read directly. Where several servers have the

@@ -33,7 +33,8 @@ func TestCopiesAreReadDirectlyWhereOneServerHasThem(t *testing.T) {
 			lanes := (layout.Layout{}).Own()[0]
 			stream, err := js.CreateStream(t.Context(), lanes)
 			must(t, err)
-			must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), Body: []byte("{}")}))
+			parked := waiting("s1", 7)
+			must(t, Park(t.Context(), js, events.Names{}, parked))
 			o := New(js, nil, Options{})
 			o.lookNear(stream)
 			if lanes.AllowDirect = c.allowed; !c.allowed {
@@ -41,9 +42,9 @@ func TestCopiesAreReadDirectlyWhereOneServerHasThem(t *testing.T) {
 				must(t, err)
 			}
 			for range 2 {
-				w, err := o.fetch(t.Context(), "s1", 1)
+				w, err := o.fetch(t.Context(), "s1", entryOf(parked, 1))
 				must(t, err)
-				if w == nil || w.EventID != "r1" || w.Source != 7 || string(w.Body) != "{}" {
+				if w == nil || w.EventID != "r7" || w.Source != 7 || string(w.Body) != "{}" {
 					t.Errorf("got %+v, want what was parked", w)
 				}
 			}
@@ -82,20 +83,20 @@ func TestACopyThatIsNotThereYetIsNotTakenForGone(t *testing.T) {
 		_, err := js.CreateStream(t.Context(), cfg)
 		must(t, err)
 	}
-	o := New(js, nil, Options{})
+	o, parked := New(js, nil, Options{}), waiting("s1", 7)
 	late := make(chan error, 1)
 	go func() {
 		time.Sleep(100 * time.Millisecond)
-		late <- Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), Body: []byte("{}")})
+		late <- Park(t.Context(), js, events.Names{}, parked)
 	}()
-	w, err := o.fetch(t.Context(), "s1", 1)
+	w, err := o.fetch(t.Context(), "s1", entryOf(parked, 1))
 	must(t, <-late)
 	must(t, err)
-	if w == nil || w.EventID != "r1" {
+	if w == nil || w.EventID != "r7" {
 		t.Fatalf("got %+v, want the event that came a moment later", w)
 	}
-	must(t, o.remove(t.Context(), "s1", removal{singles: []uint64{1}}))
-	if w, err := o.fetch(t.Context(), "s1", 1); w != nil || err != nil {
+	must(t, o.remove(t.Context(), "s1", removal{singles: []entry{entryOf(parked, 1)}}))
+	if w, err := o.fetch(t.Context(), "s1", entryOf(parked, 1)); w != nil || err != nil {
 		t.Errorf("what was removed is fetched as %+v, %v", w, err)
 	}
 }

@@ -54,6 +54,12 @@ func momentOf(t time.Time) moment {
 func (m moment) second() uint32 { return uint32(m >> 8) } //nolint:gosec // good until 2106
 func (m moment) part() uint8    { return uint8(m & 255) } //nolint:gosec // what is left of it
 
+// is says whether an entry is this event's.
+func (e entry) is(w Waiting) bool {
+	m := momentOf(w.Published)
+	return e.src == w.Source && e.pub == m.second() && e.part == m.part()
+}
+
 func (e entry) published() moment { return moment(e.pub)<<8 | moment(e.part) }
 
 // order is how entries stand in a lane: by source; of two events of one source the
@@ -75,7 +81,7 @@ type lane struct {
 
 	seen     uint64    // the highest source there ever was
 	seenAt   moment    // when that was published
-	done     []uint64  // sequences in the lanes stream of what is done with and still stored
+	done     []entry   // what is done with and still stored
 	doneAt   time.Time // when the last removal ended, or the first of them came since
 	removeAt time.Time // when they are to be removed
 	stuck    int       // of them stand between copies that stay
@@ -88,6 +94,7 @@ type lane struct {
 	disabled   bool             // nothing is tried until the endpoint changes
 	bringing   bool             // owed events are being brought, or their copies have not all been fed yet
 	awaits     uint64           // the last of those copies; 0 while they are being stored
+	awaitsTo   time.Time        // no longer than until then: it may have been erased
 	fedTo      uint64           // the last copy that was fed
 	bringAt    time.Time        // not before
 	salvageAt  time.Time        // likewise, for what is about to leave the event stream
@@ -282,7 +289,7 @@ func (l *lane) heed(promises []health.Promise) {
 // something that tends it again when it comes: the end of a try, room, a promise.
 func (l *lane) wake() time.Time {
 	var first time.Time
-	for _, t := range []time.Time{l.startable(), l.removable(), l.bringAt, l.promisedTo} {
+	for _, t := range []time.Time{l.startable(), l.removable(), l.awaiting(), l.bringAt, l.promisedTo} {
 		if t.After(l.tended) {
 			first = earlier(first, t)
 		}
@@ -308,6 +315,14 @@ func (l *lane) startable() time.Time {
 	}
 }
 
+// awaiting is until when copies that were brought are waited for; zero: none are.
+func (l *lane) awaiting() time.Time {
+	if !l.bringing || l.awaits == 0 {
+		return time.Time{}
+	}
+	return l.awaitsTo
+}
+
 // hold keeps everything from being started for a while: nothing was sent, and
 // the others would fare no better.
 func (l *lane) hold(until time.Time) {
@@ -316,8 +331,11 @@ func (l *lane) hold(until time.Time) {
 	}
 }
 
-// release ends a hold whose time has come.
+// release ends a hold whose time has come, and the waiting for copies that do not come.
 func (l *lane) release(now time.Time) {
+	if until := l.awaiting(); !until.IsZero() && !now.Before(until) {
+		l.bringing, l.awaits = false, 0
+	}
 	if !l.held.IsZero() && !now.Before(l.held) {
 		l.held = time.Time{}
 	}
@@ -354,7 +372,7 @@ func (l *lane) finish(e *entry, now time.Time) {
 	e.status = gone
 	l.live--
 	l.bytes -= int64(e.size)
-	l.redundant(e.seq, now)
+	l.redundant(*e, now)
 }
 
 // seconds rounds up: an event tried a moment early would find the same offset of

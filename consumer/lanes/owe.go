@@ -155,7 +155,7 @@ func (s *shard) rescue(ctx context.Context, l *lane) {
 func (s *shard) lost(survey events.Survey, e entry) (g landing) {
 	g = landing{entry: e, result: Result{Verdict: Held}, due: time.Now().Add(promiseAgain)}
 	defer s.o.o.Panics.Catch(panics.PlaceTry, nil)
-	w, err := s.fetch(s.kept, survey, e.seq)
+	w, err := s.fetch(s.kept, survey, e)
 	switch {
 	case err != nil:
 		s.o.trouble(survey, err, "a parked event could not be read; it waits")

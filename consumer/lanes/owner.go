@@ -218,7 +218,9 @@ func (o *Owner) lanes(ctx context.Context) (jetstream.Stream, error) {
 	return stream, nil
 }
 
-// remove removes copies from a lane. Those that are gone already are no error.
+// remove removes copies from a lane. Those that are gone already are no error. Each is
+// looked at before: where the stream has stepped back another event, perhaps another
+// customer's, may stand at its sequence.
 func (o *Owner) remove(ctx context.Context, survey events.Survey, r removal) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -226,19 +228,41 @@ func (o *Owner) remove(ctx context.Context, survey events.Survey, r removal) err
 	if err != nil {
 		return err
 	}
-	if r.below > 0 {
-		err := stream.Purge(ctx, jetstream.WithPurgeSubject(o.o.Names.LaneSubject(survey)), jetstream.WithPurgeSequence(r.below))
-		if err != nil {
-			return fmt.Errorf("remove the events of survey %s below %d from their lane: %w", survey, r.below, err)
-		}
+	if err := o.removeUpTo(ctx, stream, survey, r.upTo); err != nil {
+		return err
 	}
-	for _, seq := range r.singles {
-		if err := stream.DeleteMsg(ctx, seq); err != nil {
+	for _, e := range r.singles {
+		if there, err := o.stands(ctx, survey, e); err != nil {
+			return err
+		} else if !there {
+			continue
+		}
+		if err := stream.DeleteMsg(ctx, e.seq); err != nil {
 			// A refusal does not say why in a form that code could read.
-			if w, look := o.fetch(ctx, survey, seq); w != nil || look != nil {
-				return fmt.Errorf("remove parked event %d: %w", seq, err)
+			if there, look := o.stands(ctx, survey, e); there || look != nil {
+				return fmt.Errorf("remove parked event %d: %w", e.seq, err)
 			}
 		}
+	}
+	return nil
+}
+
+// removeUpTo removes a lane's copies up to the last of some that still stands: what is
+// below one that is where it was is older than it.
+func (o *Owner) removeUpTo(ctx context.Context, stream jetstream.Stream, survey events.Survey, done []entry) error {
+	for _, e := range slices.Backward(done) {
+		there, err := o.stands(ctx, survey, e)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(o.o.Names.LaneSubject(survey)), jetstream.WithPurgeSequence(e.seq+1))
+		if err != nil {
+			return fmt.Errorf("remove the events of survey %s up to %d from their lane: %w", survey, e.seq, err)
+		}
+		return nil
 	}
 	return nil
 }

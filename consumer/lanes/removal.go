@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -16,22 +17,23 @@ const (
 	gapsAtOnce  = 64
 )
 
-// removal is what to remove of a lane's subject: everything below a sequence, and
-// single ones.
+// removal is what to remove of a lane's subject: everything up to some copies, below
+// which none stays, and single ones. Both are in the order of their sequences.
 type removal struct {
-	below   uint64 // 0: nothing
-	singles []uint64
+	upTo, singles []entry
 }
 
+func (r removal) empty() bool { return len(r.upTo) == 0 && len(r.singles) == 0 }
+
 // redundant notes a copy that is to be removed.
-func (l *lane) redundant(seq uint64, now time.Time) {
+func (l *lane) redundant(e entry, now time.Time) {
 	switch {
 	case len(l.done) == l.stuck:
 		l.doneAt, l.removeAt = now, earlier(l.removeAt, now.Add(removeAfter))
 	case len(l.done)-l.stuck == removeMany-1:
 		l.removeAt = now
 	}
-	l.done = append(l.done, seq)
+	l.done = append(l.done, e)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -40,6 +42,8 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+func bySequence(a, b entry) int { return cmp.Compare(a.seq, b.seq) }
 
 // removable is when copies that are done with are to be removed; zero: there are
 // none.
@@ -57,16 +61,13 @@ func (l *lane) remove(now time.Time, all bool) removal {
 	if len(l.done) == 0 || l.removing || !all && now.Before(l.removeAt) {
 		return removal{}
 	}
-	slices.Sort(l.done)
-	n, _ := slices.BinarySearch(l.done, l.firstStaying())
-	var r removal
-	if n > 0 {
-		r.below = l.done[n-1] + 1
-	}
+	slices.SortFunc(l.done, bySequence)
+	n, _ := slices.BinarySearchFunc(l.done, entry{seq: l.firstStaying()}, bySequence)
+	r := removal{upTo: slices.Clone(l.done[:n])}
 	if gaps := l.done[n:]; all || now.Sub(l.doneAt) >= gapsAfter || len(gaps) >= gapsAtOnce {
 		r.singles = slices.Clone(gaps[:min(len(gaps), gapsAtOnce)])
 	}
-	if n == 0 && len(r.singles) == 0 {
+	if r.empty() {
 		l.stuck, l.removeAt = len(l.done), l.doneAt.Add(gapsAfter)
 		return removal{}
 	}
@@ -95,9 +96,13 @@ func (l *lane) removed(r removal, ok bool, now time.Time) {
 		l.stuck, l.removeAt = 0, now.Add(gapsAfter)
 		return
 	}
-	l.done = slices.DeleteFunc(l.done, func(seq uint64) bool {
-		_, single := slices.BinarySearch(r.singles, seq)
-		return seq < r.below || single
+	var below uint64
+	if n := len(r.upTo); n > 0 {
+		below = r.upTo[n-1].seq + 1
+	}
+	l.done = slices.DeleteFunc(l.done, func(e entry) bool {
+		_, single := slices.BinarySearchFunc(r.singles, e, bySequence)
+		return e.seq < below || single
 	})
 	l.stuck, l.doneAt, l.removeAt = 0, now, time.Time{}
 	if n := len(l.done); n >= removeMany {

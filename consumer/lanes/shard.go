@@ -44,6 +44,7 @@ type shard struct {
 	ending <-chan struct{} // closed when the shard is to be let go; set before it is fed
 	ended  chan func()
 	from   *feed         // nil once it is left
+	letGo  func()        // ends the loop: what the index says is not so, and the next owner reads it anew
 	poked  chan struct{} // capacity one: there is something in changed
 	asked  chan func()   // questions from outside
 	over   chan struct{} // closed when the loop has ended: nothing is answered any more
@@ -60,7 +61,7 @@ type shard struct {
 func newShard(kept context.Context, o *Owner, l *leases.Lease) *shard {
 	return &shard{
 		o: o, lease: l, kept: kept, lanes: map[events.Survey]*lane{},
-		fed: make(chan fed, 256), ended: make(chan func(), 64), asked: make(chan func()), over: make(chan struct{}),
+		letGo: func() {}, fed: make(chan fed, 256), ended: make(chan func(), 64), asked: make(chan func()), over: make(chan struct{}),
 		poked: make(chan struct{}, 1), changed: map[events.Survey]struct{}{},
 	}
 }
@@ -102,6 +103,8 @@ func (s *shard) aChanged() (survey events.Survey, ok bool) {
 // takes to know all of a lane waits until they have. When ctx ends it starts
 // nothing more, waits for what it has started, and removes what was delivered.
 func (s *shard) run(ctx context.Context) {
+	ctx, s.letGo = context.WithCancel(ctx)
+	defer s.letGo()
 	s.ending = ctx.Done()
 	s.from = s.o.join(s)
 	timer := time.NewTimer(time.Hour)
@@ -214,7 +217,7 @@ func (s *shard) take(ctx context.Context, f fed) {
 	case f.foreign && (l.foreign == 0 || f.entry.seq < l.foreign):
 		l.foreign = f.entry.seq
 	case !f.foreign && !l.add(f.entry):
-		l.redundant(f.entry.seq, time.Now())
+		l.redundant(f.entry, time.Now())
 	}
 	if s.read {
 		s.tend(ctx, l)

@@ -151,6 +151,9 @@ func (s *shard) land(ctx context.Context, l *lane, g landing, changes int) {
 		l.failsSince(now, FirstWait)
 	case r.Verdict == Held && !g.gone && !outdated:
 		l.hold(g.due)
+		if g.unread && g.probe {
+			l.probes++ // another one in turn: else nobody would find out that the endpoint works
+		}
 	case r.Verdict == Held:
 	case outdated && l.probing:
 		l.allDue()
@@ -216,7 +219,7 @@ func AnsweredGone(at time.Time, revision uint64) health.Disabled {
 // clean removes copies that are done with.
 func (s *shard) clean(ctx context.Context, l *lane, now time.Time) {
 	r := l.remove(now, false)
-	if r.below == 0 && len(r.singles) == 0 {
+	if r.empty() {
 		return
 	}
 	s.background(func() func() {

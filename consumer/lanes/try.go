@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
@@ -14,6 +15,7 @@ type landing struct {
 	entry  entry
 	result Result
 	probe  bool      // it was the one that finds out whether the endpoint works again
+	unread bool      // its copy could not be read
 	gone   bool      // the lane is done with it
 	due    time.Time // otherwise
 }
@@ -28,14 +30,14 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 		return l
 	}
 	l.result = Result{Verdict: Held}
-	w, err := s.fetch(ctx, survey, e.seq)
+	w, err := s.fetch(ctx, survey, e)
 	switch {
 	case ctx.Err() != nil, !s.lease.May(): // asked again, for fetching may have taken seconds
 		l.due = time.Now()
 		return l
 	case err != nil:
 		s.o.trouble(survey, err, "a parked event could not be read; it waits")
-		l.due = time.Now().Add(FirstWait)
+		l.unread, l.due = true, time.Now().Add(FirstWait)
 		return l
 	case w == nil:
 		l.gone = true
@@ -69,10 +71,16 @@ func panicked(e entry, probing bool, now time.Time) landing {
 	return l
 }
 
-func (s *shard) fetch(ctx context.Context, survey events.Survey, seq uint64) (*Waiting, error) {
+// fetch reads an event's copy. Where another event stands in its place, nothing that the
+// index says can be relied on.
+func (s *shard) fetch(ctx context.Context, survey events.Survey, e entry) (*Waiting, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	return s.o.fetch(ctx, survey, seq)
+	w, err := s.o.fetch(ctx, survey, e)
+	if errors.Is(err, errAnother) {
+		s.letGo()
+	}
+	return w, err
 }
 
 // later schedules an event that failed by itself, or buries it when its schedule

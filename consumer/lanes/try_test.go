@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,19 @@ func leased(t *testing.T, s *bustest.Server, survey events.Survey) (l *leases.Le
 	return <-taken, over
 }
 
+// waiting is an event of a survey that is published and parked now.
+func waiting(survey events.Survey, source uint64) Waiting {
+	return Waiting{
+		Survey: survey, EventID: fmt.Sprint("r", source), Source: source, Published: time.Now(), Parked: time.Now(), DueNow: true, Body: []byte("{}"),
+	}
+}
+
+// entryOf is what the index says of an event whose copy stands at seq.
+func entryOf(w Waiting, seq uint64) entry {
+	m := momentOf(w.Published)
+	return entry{src: w.Source, seq: seq, pub: m.second(), part: m.part()}
+}
+
 // slow is a deliverer that takes a while to say that something can be sent.
 type slow struct {
 	wait time.Duration
@@ -87,10 +101,11 @@ func (s *slow) Deliver(context.Context, Waiting) Result {
 func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
 	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
 		lease, wire := leased(t, server, "s1")
-		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), Body: []byte("{}")}))
+		parked := waiting("s1", 7)
+		must(t, Park(t.Context(), js, events.Names{}, parked))
 		d := &slow{}
 		s := newShard(t.Context(), New(js, d, Options{}), lease)
-		if l := s.try(t.Context(), "s1", entry{src: 7, seq: 1}, false, time.Time{}); l.result.Verdict != Done || d.sent != 1 {
+		if l := s.try(t.Context(), "s1", entryOf(parked, 1), false, time.Time{}); l.result.Verdict != Done || d.sent != 1 {
 			t.Fatalf("on a good lease it ended as %+v, sent %d times", l.result, d.sent)
 		}
 		wire.Hold()
@@ -100,7 +115,7 @@ func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
 		if !lease.May() {
 			t.Fatal("the lease has ended already")
 		}
-		l := s.try(t.Context(), "s1", entry{src: 7, seq: 1}, false, time.Time{})
+		l := s.try(t.Context(), "s1", entryOf(parked, 1), false, time.Time{})
 		if lease.May() {
 			t.Fatal("the lease has not ended yet")
 		}

@@ -28,6 +28,7 @@ type Question struct {
 // Message is a stored message, which the caller owns. Sequence is 0 when there is none.
 type Message struct {
 	Sequence uint64
+	Subject  string
 	Time     time.Time // when it was stored
 	Header   nats.Header
 	Data     []byte
@@ -36,10 +37,11 @@ type Message struct {
 // answer is what STREAM.MSG.GET says.
 type answer struct {
 	Message struct {
-		Seq  uint64    `json:"seq"`
-		Time time.Time `json:"time"`
-		Head []byte    `json:"hdrs"`
-		Data []byte    `json:"data"`
+		Seq     uint64    `json:"seq"`
+		Subject string    `json:"subject"`
+		Time    time.Time `json:"time"`
+		Head    []byte    `json:"hdrs"`
+		Data    []byte    `json:"data"`
 	} `json:"message"`
 	Error *jetstream.APIError `json:"error"`
 }
@@ -73,7 +75,7 @@ func read(ctx context.Context, js jetstream.JetStream, stream string, q Question
 	case a.Error != nil:
 		return m, a.Error
 	}
-	m.Sequence, m.Time, m.Data = a.Message.Seq, a.Message.Time, a.Message.Data
+	m.Sequence, m.Subject, m.Time, m.Data = a.Message.Seq, a.Message.Subject, a.Message.Time, a.Message.Data
 	if len(a.Message.Head) > 0 {
 		m.Header, err = nats.DecodeHeadersMsg(a.Message.Head)
 	}
