@@ -14,6 +14,7 @@ var (
 	errWatchClosed  = errors.New("the watch was closed")
 	errOtherBucket  = errors.New("the bucket was made anew")
 	errWatchBehind  = errors.New("the watch has missed a change")
+	errPassSilent   = errors.New("the pass over the bucket brought nothing more and did not end")
 	errKeysVanished = errors.New("keys were purged without a word to the watch")
 )
 

@@ -19,6 +19,12 @@ const (
 	lastPause  = 10 * time.Second
 )
 
+// passTime is how long a pass may wait for its next entry. Where what it has yet to
+// bring vanishes from the bucket while the connection is away, nothing says that it has
+// ended. It is longer than the watch itself may need to go on after a lost connection,
+// which is 20 s.
+const passTime = 30 * time.Second
+
 // run keeps a watch open until ctx ends. The first one reports whether it got
 // as far as having everything.
 func (s *Store) run(ctx context.Context, opened chan<- error) {
@@ -111,10 +117,14 @@ func (f *follower) look(ctx context.Context) (err error) {
 
 // pass takes everything that was in the bucket when the watch began.
 func (f *follower) pass(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
+	silent := time.NewTimer(passTime)
+	defer silent.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-silent.C:
+			return errPassSilent
 		case entry, open := <-updates:
 			if !open {
 				return errWatchClosed
@@ -123,6 +133,7 @@ func (f *follower) pass(ctx context.Context, updates <-chan jetstream.KeyValueEn
 				return nil
 			}
 			f.take(entry)
+			silent.Reset(passTime)
 		}
 	}
 }

@@ -15,20 +15,25 @@ import (
 const sweepEvery = 100 * time.Millisecond
 
 // keepAdmission marks slow attempts while there are any, and forgets idle
-// endpoints a while after the last.
+// endpoints a while after the last. Attempts that come one at a time begin anew
+// again and again: they must not put the next look off.
 func (c *Consumer) keepAdmission(ctx context.Context) {
 	timer := time.NewTimer(admit.IdleAfter)
 	defer timer.Stop()
+	idle := true // the timer runs for long
 	for {
 		select {
 		case <-c.gate.Busy():
-			timer.Reset(sweepEvery)
+			if idle {
+				idle = false
+				timer.Reset(sweepEvery)
+			}
 		case now := <-timer.C:
 			c.gate.Sweep(now)
-			if c.gate.Flying() > 0 {
-				timer.Reset(sweepEvery)
-			} else {
+			if idle = c.gate.Flying() == 0; idle {
 				timer.Reset(admit.IdleAfter)
+			} else {
+				timer.Reset(sweepEvery)
 			}
 		case <-ctx.Done():
 			return

@@ -45,10 +45,17 @@ func (c *Consumer) pull(ctx, work context.Context) {
 	}
 }
 
-// ask opens one pull. After a reconnect the mark is looked at before anything
-// is handled: the server that came back may have lost the consumer's state, and
-// what it delivers then could be sent twice.
+// ask opens one pull. After a reconnect the mark is looked at first: the server that
+// came back may have lost the consumer's state, and what it delivers then could be
+// sent twice. Until a look has gone well no pull is open: nobody would handle what it
+// brings, and that would wait for AckWait.
 func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, error) {
+	if seen := c.js.Conn().Stats().Reconnects; seen != c.reconnects {
+		if err := c.look(ctx); err != nil && !errors.Is(err, mark.ErrBusy) {
+			return nil, err
+		}
+		c.reconnects = seen
+	}
 	cons, err := c.bind(ctx)
 	if err != nil {
 		return nil, err
@@ -57,13 +64,27 @@ func (c *Consumer) ask(ctx context.Context, n int) (jetstream.MessageBatch, erro
 	if err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
-	if seen := c.js.Conn().Stats().Reconnects; seen != c.reconnects {
-		if err := c.look(ctx); err != nil && !errors.Is(err, mark.ErrBusy) {
-			return nil, err // the pull's messages stay unacknowledged
-		}
-		c.reconnects = seen
+	if c.js.Conn().Stats().Reconnects != c.reconnects {
+		giveBack(batch)
+		return nil, errReconnected
 	}
 	return batch, nil
+}
+
+var errReconnected = errors.New("NATS was away between the look at the mark and the pull; what it brought is given back, and both are done again")
+
+// giveBack gives back what a pull brings, once it has ended: while it is open it would
+// bring that again.
+func giveBack(batch jetstream.MessageBatch) {
+	var brought []jetstream.Msg
+	for msg := range batch.Messages() {
+		brought = append(brought, msg)
+	}
+	for _, msg := range brought {
+		if msg.Nak() != nil {
+			return // NATS is away again; the server gives them to somebody after AckWait
+		}
+	}
 }
 
 // receive has every message of a pull handled and gives back the slots the pull did

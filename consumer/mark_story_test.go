@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/mark"
 )
 
@@ -200,6 +201,33 @@ func TestARecreatedStreamStopsAndWaitsForAPerson(t *testing.T) {
 		w.published[first] = nil
 		delete(w.published, first)
 		w.internet.at("s1").forget(first)
+	})
+}
+
+// Without a look at the mark nothing that a pull brings may be handled. Pulled all the
+// same, it would wait for AckWait, again and again, on every replica.
+func TestAReconnectPullsNothingBeforeTheMarkWasLookedAt(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.calm = often
+		w.endpoint("s1")
+		w.start()
+		w.publish("s1")
+		w.advance(5 * time.Second)
+		must(t, w.js.DeleteKeyValue(t.Context(), w.layout.Names.State()))
+		w.wire.Cut(bustest.TheWrite, "$JS.API.CONSUMER.MSG.NEXT.RESPONSES")
+		w.advance(5 * time.Second)
+		if w.wire.Armed() {
+			t.Fatal("the connection was not lost")
+		}
+		ids := w.publishMany("s1", 20)
+		w.advance(5 * time.Second)
+		w.wantRequests("s1", 1)
+		w.provision()
+		w.advance(5 * time.Second)
+		for _, id := range ids {
+			w.wantDelivered(id, 1)
+		}
+		w.wantSettled()
 	})
 }
 

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,7 +44,8 @@ func (c *Consumer) tellProgress(now time.Time) {
 		})
 	})
 	for _, msg := range old {
-		if msg.InProgress() != nil {
+		// One that was settled since it was looked at says so; the others still need it.
+		if err := msg.InProgress(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 			return // NATS is away; redeliveries are recognised when it is back
 		}
 	}

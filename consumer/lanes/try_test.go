@@ -146,11 +146,13 @@ func TestALeaseThatIsRenewedLateLeavesNothingLying(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), DueNow: true, Body: []byte("{}")}))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if lease.May() || d.sent != 0 {
 			t.Fatalf("the lease is good: %v; the event was sent %d times", lease.May(), d.sent)
 		}
 		wire.Release()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !lease.May() || d.sent != 1 {
 			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", lease.May(), d.sent)
 		}
