@@ -58,8 +58,8 @@ func TestAnotherEventAtItsSequenceIsNotSentToItsEndpoint(t *testing.T) {
 				d, left := &slow{}, false
 				s := newShard(t.Context(), New(js, d, Options{}), lease)
 				s.letGo = func() { left = true }
-				if l := s.try(t.Context(), "s1", entryOf(old, 1), false, time.Time{}); l.result.Verdict != Held || l.gone || d.sent != 0 {
-					t.Errorf("it ended as %+v, sent %d times", l.result, d.sent)
+				if l := s.try(t.Context(), "s1", entryOf(old, 1), false, time.Time{}); l.result.Verdict != Held || l.gone || d.sent.Load() != 0 {
+					t.Errorf("it ended as %+v, sent %d times", l.result, d.sent.Load())
 				}
 				if !left {
 					t.Error("the shard is not read anew")

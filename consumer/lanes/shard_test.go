@@ -153,13 +153,13 @@ func TestABusyShardLeavesNothingLying(t *testing.T) {
 				stop := busily(s)
 				defer stop()
 				time.Sleep(100 * time.Millisecond)
-				if d.sent != 0 {
+				if d.sent.Load() != 0 {
 					t.Fatal("it was sent already")
 				}
 				between.end(s, wire)
 				time.Sleep(time.Second)
-				if d.sent != 1 {
-					t.Errorf("it was sent %d times in a second, want once", d.sent)
+				if d.sent.Load() != 1 {
+					t.Errorf("it was sent %d times in a second, want once", d.sent.Load())
 				}
 			})
 		})
@@ -271,8 +271,8 @@ func TestWhatWasSaidOfAnEndpointBeforeItChangedHoldsNothing(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if d.sent != 1 {
-			t.Errorf("the event was sent %d times, want once", d.sent)
+		if d.sent.Load() != 1 {
+			t.Errorf("the event was sent %d times, want once", d.sent.Load())
 		}
 		in(s, func() { // what is said of it as it is now does hold it
 			l := s.lane("s1")

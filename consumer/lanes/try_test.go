@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +84,7 @@ func entryOf(w Waiting, seq uint64) entry {
 // slow is a deliverer that takes a while to say that something can be sent.
 type slow struct {
 	wait time.Duration
-	sent int
+	sent atomic.Int32
 }
 
 func (s *slow) Ask(context.Context, events.Survey, bool) Result {
@@ -92,7 +93,7 @@ func (s *slow) Ask(context.Context, events.Survey, bool) Result {
 }
 
 func (s *slow) Deliver(context.Context, Waiting) Result {
-	s.sent++
+	s.sent.Add(1)
 	return Result{Verdict: Done}
 }
 
@@ -105,8 +106,8 @@ func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
 		must(t, Park(t.Context(), js, events.Names{}, parked))
 		d := &slow{}
 		s := newShard(t.Context(), New(js, d, Options{}), lease)
-		if l := s.try(t.Context(), "s1", entryOf(parked, 1), false, time.Time{}); l.result.Verdict != Done || d.sent != 1 {
-			t.Fatalf("on a good lease it ended as %+v, sent %d times", l.result, d.sent)
+		if l := s.try(t.Context(), "s1", entryOf(parked, 1), false, time.Time{}); l.result.Verdict != Done || d.sent.Load() != 1 {
+			t.Fatalf("on a good lease it ended as %+v, sent %d times", l.result, d.sent.Load())
 		}
 		wire.Hold()
 		defer wire.Release()
@@ -119,8 +120,8 @@ func TestNothingIsSentOnALeaseThatRanOutSinceItWasAsked(t *testing.T) {
 		if lease.May() {
 			t.Fatal("the lease has not ended yet")
 		}
-		if l.result.Verdict != Held || l.gone || d.sent != 1 {
-			t.Errorf("it ended as %+v, sent %d times", l.result, d.sent)
+		if l.result.Verdict != Held || l.gone || d.sent.Load() != 1 {
+			t.Errorf("it ended as %+v, sent %d times", l.result, d.sent.Load())
 		}
 	})
 }
@@ -147,14 +148,14 @@ func TestALeaseThatIsRenewedLateLeavesNothingLying(t *testing.T) {
 		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), DueNow: true, Body: []byte("{}")}))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if lease.May() || d.sent != 0 {
-			t.Fatalf("the lease is good: %v; the event was sent %d times", lease.May(), d.sent)
+		if lease.May() || d.sent.Load() != 0 {
+			t.Fatalf("the lease is good: %v; the event was sent %d times", lease.May(), d.sent.Load())
 		}
 		wire.Release()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !lease.May() || d.sent != 1 {
-			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", lease.May(), d.sent)
+		if !lease.May() || d.sent.Load() != 1 {
+			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", lease.May(), d.sent.Load())
 		}
 		stop()
 		<-ended
