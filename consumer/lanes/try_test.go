@@ -26,6 +26,11 @@ func bus(t *testing.T, f func(t *testing.T, s *bustest.Server, js jetstream.JetS
 		s := bustest.New(t, server.Options{})
 		nc := s.Connect()
 		js := bustest.JetStream(t, nc)
+		t.Cleanup(func() { // after whatever f has left to be ended: a question that a halted server never answers would hold up its clock
+			nc.Close()
+			s.Halt()
+			synctest.Wait()
+		})
 		for _, cfg := range (layout.Layout{}).Own() {
 			_, err := js.CreateStream(t.Context(), cfg)
 			must(t, err)
@@ -36,9 +41,6 @@ func bus(t *testing.T, f func(t *testing.T, s *bustest.Server, js jetstream.JetS
 			must(t, err)
 		}
 		f(t, s, js)
-		nc.Close()
-		s.Halt()
-		synctest.Wait()
 	})
 }
 
