@@ -70,9 +70,12 @@ func (c *Client) dialRoute(ctx context.Context, r route) (net.Conn, error) {
 	return secure, nil
 }
 
-func speaksHTTP2(c net.Conn) bool {
-	secure, ok := c.(*tls.Conn)
-	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
+// speakingHTTP2 gives a connection on which HTTP/2 was agreed upon, or nil.
+func speakingHTTP2(c net.Conn) *tls.Conn {
+	if secure, ok := c.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
+		return secure
+	}
+	return nil
 }
 
 // dialForTransport gives net/http the connection on which an attempt has just found HTTP/2, or a new one. Where the host
@@ -80,12 +83,12 @@ func speaksHTTP2(c net.Conn) bool {
 func (c *Client) dialForTransport(ctx context.Context, _, address string) (net.Conn, error) {
 	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
 		if found := t.found.Swap(nil); found != nil {
-			return *found, nil
+			return found, nil
 		}
 	}
 	r, change := route{secure: true, address: address}, c.pool.change.Load()
 	conn, err := c.dialRoute(ctx, r)
-	if err != nil || speaksHTTP2(conn) {
+	if err != nil || speakingHTTP2(conn) != nil {
 		return conn, err
 	}
 	kept := newConnection(conn, r)

@@ -48,9 +48,9 @@ func (c *call) connect(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if speaksHTTP2(dialled) {
+	if secure := speakingHTTP2(dialled); secure != nil {
 		c.client.http2.learn(c.target.route)
-		c.trace.found.Store(&dialled)
+		c.trace.found.Store(secure)
 		return nil, errSpeaksHTTP2
 	}
 	conn := newConnection(dialled, c.target.route)
@@ -151,7 +151,7 @@ func (c *call) postHTTP2(ctx context.Context) error {
 	defer c.trace.abandon()
 	answer, err := c.client.transport.RoundTrip(c.request(&traced{httptrace.WithClientTrace(ctx, c.trace.arm()), &c.trace}))
 	if unused := c.trace.found.Swap(nil); unused != nil {
-		_ = (*unused).Close() // another connection to the host was there
+		_ = unused.Close() // another connection to the host was there
 	}
 	if errors.Is(err, errSpeaksHTTP1) {
 		c.client.http2.forget(c.target.route)

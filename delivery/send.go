@@ -77,7 +77,7 @@ func (c *call) post(ctx context.Context) (err error) {
 		}
 	}
 	if unused := c.trace.found.Swap(nil); unused != nil {
-		_ = (*unused).Close()
+		_ = unused.Close()
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
@@ -24,7 +23,7 @@ type trace struct {
 	gotConn, reused           atomic.Bool
 	conn                      atomic.Pointer[limited]  // that the attempt is using; nil when it is over
 	writing                   atomic.Pointer[limited]  // that net/http is writing the request to; whoever takes it out says so
-	found                     atomic.Pointer[net.Conn] // that speaks HTTP/2, for net/http to go on with; whoever takes it out owns it
+	found                     atomic.Pointer[tls.Conn] // that speaks HTTP/2, for net/http to go on with; whoever takes it out owns it
 }
 
 // arm sets the hooks every attempt over net/http needs. Got1xxResponse stays unset on purpose: with it, net/http no longer counts

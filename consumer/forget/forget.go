@@ -102,18 +102,11 @@ func Run(ctx context.Context, js jetstream.JetStream, l layout.Layout, o Options
 		}
 		e.receipt.Passes++
 		found := e.receipt.Found() - before
-		if o.DryRun {
+		if o.DryRun || found == 0 && len(e.held) == 0 {
 			break
 		}
-		if o.Wait == 0 { // nobody waits: what is in hand may be sent
-			e.receipt.Remains = append(e.receipt.Remains, e.held...)
-			break
-		}
-		if found == 0 && len(e.held) == 0 {
-			break
-		}
-		if e.receipt.Passes == passesMost {
-			if found > 0 && len(e.held) == 0 {
+		if o.Wait == 0 || e.receipt.Passes == passesMost { // nobody looks again: what is in hand may be sent
+			if o.Wait != 0 && len(e.held) == 0 {
 				e.remains("something of it is still being written: forget it again")
 			}
 			e.receipt.Remains = append(e.receipt.Remains, e.held...)

@@ -20,6 +20,9 @@ const (
 	promiseAgain = time.Minute
 )
 
+// unpromised is what is said of a promise that could not be made.
+const unpromised = "events could not be promised for later; they go on being parked"
+
 // promise promises what the lane cannot hold: everything from a sequence on is
 // brought later, so that replicas let it go. It is made, and renewed, while the
 // lane is full or its endpoint disabled; while an endpoint to which something is
@@ -35,14 +38,14 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	l.promisedTo = now.Add(FirstWait) // if it fails
 	state, err := s.o.history(ctx)
 	if err != nil {
-		s.o.trouble(l.survey, err, "events could not be promised for later; they go on being parked")
+		s.o.trouble(l.survey, err, unpromised)
 		return
 	}
 	l.born = momentOf(state.born)
 	from := l.promiseFrom(r, state)
 	at, err := s.o.since(ctx, r, from, state)
 	if err != nil {
-		s.o.trouble(l.survey, err, "events could not be promised for later; they go on being parked")
+		s.o.trouble(l.survey, err, unpromised)
 		return
 	}
 	s.o.missed(l.survey, r, state)
@@ -51,7 +54,7 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		stands.Last = math.MaxUint64 - 1 // what is brought at the moment may have come farther
 	}
 	var certain health.Record
-	s.note(l.survey, "events could not be promised for later; they go on being parked", func(ctx context.Context) error {
+	s.note(l.survey, unpromised, func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, stands)
 		if err != nil {
 			return err

@@ -135,31 +135,22 @@ func TestALeaseThatIsRenewedLateLeavesNothingLying(t *testing.T) {
 		board, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
 		must(t, err)
 		defer board.Close()
-		lease, wire := leased(t, server, "s1")
 		d := &slow{}
-		s := newShard(t.Context(), New(js, d, Options{Health: board}), lease)
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			s.run(ctx)
-		}()
-		time.Sleep(time.Second)
+		s, wire, end := running(t, server, New(js, d, Options{Health: board}))
+		defer end()
 		wire.Hold()
 		time.Sleep(11 * time.Second)
 		must(t, Park(t.Context(), js, events.Names{}, Waiting{Survey: "s1", EventID: "r1", Source: 7, Parked: time.Now(), Published: time.Now(), DueNow: true, Body: []byte("{}")}))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if lease.May() || d.sent.Load() != 0 {
-			t.Fatalf("the lease is good: %v; the event was sent %d times", lease.May(), d.sent.Load())
+		if s.lease.May() || d.sent.Load() != 0 {
+			t.Fatalf("the lease is good: %v; the event was sent %d times", s.lease.May(), d.sent.Load())
 		}
 		wire.Release()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !lease.May() || d.sent.Load() != 1 {
-			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", lease.May(), d.sent.Load())
+		if !s.lease.May() || d.sent.Load() != 1 {
+			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", s.lease.May(), d.sent.Load())
 		}
-		stop()
-		<-ended
 	})
 }
