@@ -31,6 +31,7 @@ func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 	next := time.NewTimer(s.o.checkEvery())
 	defer next.Stop()
 	var late <-chan time.Time
+	awaited := false // somebody waits for a look that has not begun
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,12 +43,14 @@ func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 			if entry != nil {
 				f.take(entry)
 			}
+		case <-s.behind:
+			awaited = true
 		case <-connected:
 			l.begin()
 		case <-next.C:
 			l.begin()
 		case result := <-l.done:
-			l.busy = false
+			l.busy, awaited = false, awaited && result.err == nil // without an answer the bucket is asked by whoever waits
 			next.Reset(f.consider(result))
 			late = time.After(catchUp)
 			if errors.Is(result.err, jetstream.ErrStreamNotFound) {
@@ -62,6 +65,10 @@ func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 		}
 		if err := f.judge(); err != nil {
 			return err
+		}
+		if awaited && !l.busy && f.pending == nil { // or those who came first would wait for what came later
+			awaited = false
+			next.Reset(time.Until(l.began.Add(lookGap)))
 		}
 	}
 }

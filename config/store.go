@@ -78,6 +78,7 @@ type Store struct {
 	keys   atomic.Pointer[Keyring]
 
 	state  atomic.Pointer[watchState]
+	behind chan struct{} // capacity one: somebody waits until memory has caught up with the bucket
 	closed atomic.Bool
 	close  context.CancelFunc
 	wg     sync.WaitGroup
@@ -89,15 +90,17 @@ type watchState struct {
 	following  bool      // the watch is open and its first pass is done
 	asOf       time.Time // when the watch was last known to have everything
 	reconnects uint64    // the connection's count at that time: since another reconnect nothing is known
+
+	replaced chan struct{} // closed when something else is known
 }
 
 // Open watches a bucket into memory. It returns when all that is in the bucket
 // is in memory, or fails; ctx bounds that and nothing else.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string, o StoreOptions) (*Store, error) {
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.maxEndpoints(), o.Keys), notes: newNotifier(o.Panics), close: cancel}
+	s := &Store{o: o, js: js, bucket: bucket, table: newTable(o.maxTargets(), o.maxEndpoints(), o.Keys), notes: newNotifier(o.Panics), close: cancel, behind: make(chan struct{}, 1)}
 	s.keys.Store(o.Keys)
-	s.state.Store(&watchState{})
+	s.state.Store(&watchState{replaced: make(chan struct{})})
 	opened := make(chan error, 1)
 	s.wg.Go(func() { s.run(watching, opened) })
 	s.wg.Go(func() { s.notes.run(watching) })
@@ -120,7 +123,7 @@ func (s *Store) Close() {
 	s.closed.Store(true)
 	s.close()
 	s.wg.Wait()
-	s.state.Store(&watchState{kv: s.state.Load().kv})
+	s.know(watchState{kv: s.state.Load().kv})
 	s.table.free()
 }
 
@@ -136,28 +139,30 @@ func (s *Store) SetKeys(keys *Keyring) {
 // has, and when that was last seen.
 func (s *Store) Current() (bool, time.Time) {
 	st := s.state.Load()
-	current := st.following &&
+	return s.current(st), st.asOf
+}
+
+func (s *Store) current(st *watchState) bool {
+	return st.following &&
 		time.Since(st.asOf) < 3*s.o.checkEvery() &&
 		s.js.Conn().Status() == nats.CONNECTED &&
 		s.js.Conn().Stats().Reconnects == st.reconnects
-	return current, st.asOf
+}
+
+// know replaces what is known of the watch.
+func (s *Store) know(st watchState) {
+	st.replaced = make(chan struct{})
+	close(s.state.Swap(&st).replaced)
 }
 
 // Target returns where the events of a survey go, from memory. That nothing is
-// owed ([ErrNoEndpoint]) is only said while the watch is known to be current,
-// or after the bucket has said so itself; if it cannot be asked, the error is
-// [ErrUnavailable]. [ErrInvalidEndpoint] and [ErrUnsealable] stay until the
-// endpoint or the key ring changes.
+// owed ([ErrNoEndpoint]) is only said of what the bucket had at the time of the
+// call or later: whoever stores an endpoint and publishes its first event right
+// after that gets it. If that cannot be known, the error is [ErrUnavailable].
+// [ErrInvalidEndpoint] and [ErrUnsealable] stay until the endpoint or the key
+// ring changes.
 func (s *Store) Target(ctx context.Context, id events.Survey) (*delivery.Target, Limits, error) {
-	c := s.target(id)
-	var err error
-	if c != nil && errors.Is(c.err, errUnloaded) {
-		c, err = s.fetch(ctx, id)
-	} else if c.owesNothing() {
-		if current, _ := s.Current(); !current {
-			c, err = s.confirm(ctx, id)
-		}
-	}
+	c, err := s.lookUp(ctx, id)
 	switch {
 	case err != nil:
 		return nil, Limits{}, err
@@ -167,14 +172,30 @@ func (s *Store) Target(ctx context.Context, id events.Survey) (*delivery.Target,
 	return c.target, c.limits, c.err
 }
 
-// askTime bounds a direct get. Longer, and the event would better go back.
+func (s *Store) lookUp(ctx context.Context, id events.Survey) (*compiled, error) {
+	c := s.target(id)
+	if c.owesNothing() {
+		if !s.caughtUp(ctx) {
+			return s.confirm(ctx, id)
+		}
+		c = s.target(id)
+	}
+	if c != nil && errors.Is(c.err, errUnloaded) {
+		return s.fetch(ctx, id)
+	}
+	return c, nil
+}
+
+// askTime bounds a direct get, and waiting for the watch to catch up. Longer, and the event would better go back.
 const askTime = 2 * time.Second
 
 // confirm asks the bucket itself.
 func (s *Store) confirm(ctx context.Context, id events.Survey) (*compiled, error) {
 	in, err := s.ask(ctx, id)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
+		if err = s.never(ctx, id); err == nil {
+			return nil, nil
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
@@ -183,6 +204,27 @@ func (s *Store) confirm(ctx context.Context, id events.Survey) (*compiled, error
 		return c, nil
 	}
 	return s.compile(id, in), nil
+}
+
+// never asks the bucket's leader whether it has nothing under a key, not even that it
+// was removed. A get is answered by whichever server is near, which may not have heard
+// of an endpoint that was stored just now.
+func (s *Store) never(ctx context.Context, id events.Survey) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, "KV_"+s.bucket)
+	if err != nil {
+		return err
+	}
+	subject := "$KV." + s.bucket + "." + string(id)
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return err
+	}
+	if info.State.Subjects[subject] > 0 {
+		return errors.New("the bucket has had an endpoint, and a server near here does not know of one")
+	}
+	return nil
 }
 
 // errUnloaded says that an endpoint is there and not in memory.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -244,6 +245,55 @@ func TestAMissWhileTheWatchMayBeBehindAsksTheBucket(t *testing.T) {
 		check(t, err)
 		if e.URL != "https://a.example.com/" {
 			t.Errorf("got %s", e.URL)
+		}
+	})
+}
+
+// TestAnEndpointIsThereForWhatIsPublishedAfterIt: the watch still stands at another
+// endpoint's change when the first event of the new one arrives.
+func TestAnEndpointIsThereForWhatIsPublishedAfterIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.open()
+		first := events.Survey("s1")
+		release, ok := s.Hold(first, "new")
+		for i := 2; !ok; i++ {
+			first = events.Survey(fmt.Sprint("s", i))
+			release, ok = s.Hold(first, "new")
+		}
+		w.put(first)
+		w.put("new", at("new.example.com"))
+		asked := make(chan error, 1)
+		go func() {
+			_, _, err := s.Target(context.Background(), "new")
+			asked <- err
+		}()
+		for range 10_000 { // an answer that waits for nothing has been given by then
+			runtime.Gosched()
+		}
+		release()
+		if err := <-asked; err != nil {
+			t.Errorf("what the bucket has had before the question: %v", err)
+		}
+	})
+}
+
+// TestNothingStoredIsSaidSoon: what nobody has stored an endpoint for waits for one
+// look at the bucket, however many wait.
+func TestNothingStoredIsSaidSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.open()
+		began := time.Now()
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() {
+				if _, _, err := s.Target(t.Context(), events.Survey(fmt.Sprint("s", i))); !errors.Is(err, config.ErrNoEndpoint) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > 20*time.Millisecond {
+			t.Errorf("took %v", took)
 		}
 	})
 }

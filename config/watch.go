@@ -58,7 +58,7 @@ func (s *Store) run(ctx context.Context, opened chan<- error) {
 func (s *Store) stale() {
 	st := *s.state.Load()
 	st.following = false
-	s.state.Store(&st)
+	s.know(st)
 }
 
 // session is one watch: a pass over everything, a sweep of what the pass did
@@ -111,7 +111,7 @@ func (f *follower) look(ctx context.Context) (err error) {
 	f.seen = f.bucket.lastSeq
 	st := *f.store.state.Load()
 	st.kv = f.kv
-	f.store.state.Store(&st)
+	f.store.know(st)
 	return nil
 }
 
@@ -174,5 +174,5 @@ func (f *follower) sweep() {
 
 // current notes that the watch has everything the bucket had at a time.
 func (f *follower) current(asOf time.Time) {
-	f.store.state.Store(&watchState{kv: f.kv, following: true, asOf: asOf, reconnects: f.reconnects})
+	f.store.know(watchState{kv: f.kv, following: true, asOf: asOf, reconnects: f.reconnects})
 }
