@@ -186,7 +186,8 @@ func (s *Store) lookUp(ctx context.Context, id events.Survey) (*compiled, error)
 	return c, nil
 }
 
-// askTime bounds a direct get, and waiting for the watch to catch up. Longer, and the event would better go back.
+// askTime bounds a direct get, and waiting for the watch to catch up. Longer, and the
+// event would better go back.
 const askTime = 2 * time.Second
 
 // confirm asks the bucket itself.

@@ -243,6 +243,10 @@ func (s *shard) end(l *lane) {
 	if known && (r.OwedFrom != 0 || r.Disabled != nil) {
 		return
 	}
+	if on := time.Until(r.LastFailure.Add(FirstWait)); known && on > 0 {
+		s.lookAgain(on) // what has failed just now is on its way here
+		return
+	}
 	delete(s.lanes, l.survey)
 	if known {
 		s.note(l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
