@@ -20,13 +20,14 @@
 //
 //	bucket ──watch──► arena (value and revision, off the heap) ──Target──► compiled target
 //	   │                 ▲                                       (parsed and unsealed once a
-//	   └──direct get─────┘                                        revision, dropped when idle)
-//	      a miss while the watch may be behind
+//	   └──get────────────┘                                        revision, dropped when idle)
+//	      a miss that the watch does not confirm
 //
 // The watch is never trusted for ever. It is compared with the bucket every
 // minute and after every reconnect, and begun again, with a diff of everything,
 // when it was closed, when the bucket is another one, or when something is
-// missing. While it is not known to be current, "this survey has no endpoint"
-// is only said after the bucket itself has said so, because the event of a
-// survey without an endpoint is acknowledged and gone.
+// missing. "This survey has no endpoint" is only said when the watch has come
+// to where the bucket was at the time of the question, or when the bucket's
+// leader has said so itself, because the event of a survey without an endpoint
+// is acknowledged and gone.
 package config

@@ -81,6 +81,12 @@ func (f *follower) consider(l look) (again time.Duration) {
 		f.store.stale()
 		return min(every, retryLook)
 	}
+	if l.bucket.leader != f.bucket.leader {
+		f.bucket.leader, f.led = l.bucket.leader, l.at
+	}
+	if !f.led.IsZero() && l.at.Sub(f.led) < newLeader {
+		return newLeader
+	}
 	f.pending = &l
 	return every
 }
@@ -104,7 +110,8 @@ func (f *follower) judge() error {
 		}
 	}
 	f.pending, f.reconnects = nil, l.reconnects
-	if n := f.store.Unloaded(); n > 0 {
+	if n := f.store.Unloaded(); n > 0 && time.Since(f.warned) >= f.store.o.checkEvery() {
+		f.warned = time.Now()
 		f.store.o.Log.Warn().Int("endpoints", n).Int("bound", f.store.o.maxEndpoints()).
 			Msg("more endpoints than may be in memory: NATS is asked for the others when their events come; raise --max-endpoints where there is memory")
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -16,26 +17,40 @@ import (
 // and how long the watch may need to reach what was seen.
 const (
 	lookTime  = 5 * time.Second
-	retryLook = 5 * time.Second
+	retryLook = time.Second
 	catchUp   = 10 * time.Second
-	lookGap   = 5 * time.Millisecond // between looks that are waited for: each answers everybody who came before it, for 0.1 ms of CPU
+	lookGap   = 5 * time.Millisecond   // between looks that are waited for: each answers everybody who came before it, for 0.5 ms of CPU
+	newLeader = 100 * time.Millisecond // a new leader answers before it has stored all that was confirmed
 )
 
 // bucketState tells one bucket from another of the same name, and from itself
 // at another time.
 type bucketState struct {
 	created time.Time
+	leader  string // of a cluster
 	lastSeq uint64
 	keys    uint64 // delete markers included
 }
+
+// errLeaderless refuses the word of a server that may not have all that was stored.
+var errLeaderless = errors.New("look at bucket: it has no leader")
 
 func lookAt(ctx context.Context, kv jetstream.KeyValue) (bucketState, error) {
 	status, err := kv.Status(ctx)
 	if err != nil {
 		return bucketState{}, fmt.Errorf("look at bucket: %w", err)
 	}
-	info := status.(*jetstream.KeyValueBucketStatus).StreamInfo() // the interface has neither Created nor the sequences
-	return bucketState{created: info.Created, lastSeq: info.State.LastSeq, keys: info.State.NumSubjects}, nil
+	return stateOf(status.(*jetstream.KeyValueBucketStatus).StreamInfo()) // the interface has neither Created nor the sequences
+}
+
+func stateOf(info *jetstream.StreamInfo) (bucketState, error) {
+	var led string
+	if info.Cluster != nil {
+		if led = info.Cluster.Leader; led == "" {
+			return bucketState{}, errLeaderless
+		}
+	}
+	return bucketState{created: info.Created, leader: led, lastSeq: info.State.LastSeq, keys: info.State.NumSubjects}, nil
 }
 
 // look is what was seen of the bucket, and when.

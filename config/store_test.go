@@ -241,6 +241,10 @@ func TestAMissWhileTheWatchMayBeBehindAsksTheBucket(t *testing.T) {
 		wantHost(t, s, "off", "on.example.com:443")
 		_, _, err := s.Target(t.Context(), "s3")
 		wantError(t, err, config.ErrNoEndpoint)
+		w.put("gone")
+		w.remove("gone")
+		_, _, err = s.Target(t.Context(), "gone")
+		wantError(t, err, config.ErrNoEndpoint)
 		e, err := s.Get(t.Context(), "s1")
 		check(t, err)
 		if e.URL != "https://a.example.com/" {

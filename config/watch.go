@@ -94,7 +94,9 @@ type follower struct {
 	generation uint32
 	reconnects uint64
 	began      time.Time
-	pending    *look // a look at the bucket that the watch has not caught up with
+	pending    *look     // a look at the bucket that the watch has not caught up with
+	led        time.Time // since when the bucket's leader leads, as far as was looked; zero: since before
+	warned     time.Time // that not all endpoints are in memory
 }
 
 // look binds the bucket and notes which one it is. The watch begins after that,
@@ -140,7 +142,7 @@ func (f *follower) pass(ctx context.Context, updates <-chan jetstream.KeyValueEn
 
 // take applies one entry and tells of it.
 func (f *follower) take(entry jetstream.KeyValueEntry) {
-	k := kindOf(entry)
+	k := kindOf(entry.Key(), entry.Operation() != jetstream.KeyValuePut, entry.Value())
 	f.seen = max(f.seen, entry.Revision())
 	news := f.store.table.set(f.generation, entry.Key(), entry.Revision(), k, entry.Value())
 	if news && k != kindStranger {
@@ -148,14 +150,14 @@ func (f *follower) take(entry jetstream.KeyValueEntry) {
 	}
 }
 
-func kindOf(entry jetstream.KeyValueEntry) kind {
-	if _, err := events.ParseSurvey(entry.Key()); err != nil {
+func kindOf(key string, removed bool, value []byte) kind {
+	if _, err := events.ParseSurvey(key); err != nil {
 		return kindStranger
 	}
 	switch {
-	case entry.Operation() != jetstream.KeyValuePut:
+	case removed:
 		return kindRemoved
-	case len(entry.Value()) > MaxEndpointBytes:
+	case len(value) > MaxEndpointBytes:
 		return kindTooLarge
 	default:
 		return kindEndpoint
@@ -174,5 +176,6 @@ func (f *follower) sweep() {
 
 // current notes that the watch has everything the bucket had at a time.
 func (f *follower) current(asOf time.Time) {
+	f.store.silent.Store(0)
 	f.store.know(watchState{kv: f.kv, following: true, asOf: asOf, reconnects: f.reconnects})
 }

@@ -50,10 +50,14 @@ func (l *Log) Flush(ctx context.Context) error {
 func (l *Log) write(ctx context.Context, forced bool, take func(*Log) []*chunk) error {
 	select {
 	case l.writing <- struct{}{}:
-		defer func() { <-l.writing }()
-	case <-ctx.Done():
-		return fmt.Errorf("write the delivery log: an earlier write goes on: %w", context.Cause(ctx))
+	default: // or whoever has no time left would be told of a write that nobody makes
+		select {
+		case l.writing <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("write the delivery log: an earlier write goes on: %w", context.Cause(ctx))
+		}
 	}
+	defer func() { <-l.writing }()
 	if !forced && (time.Now().Before(l.pause) || l.js.Conn().Status() != nats.CONNECTED) {
 		return nil
 	}

@@ -146,7 +146,7 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	defer resync.Stop()
 	look := time.NewTicker(b.o.lookEvery())
 	defer look.Stop()
-	there := map[events.Survey]bool{}
+	p := &pass{began: time.Now(), there: map[events.Survey]bool{}}
 	for {
 		select {
 		case <-ctx.Done():
@@ -162,11 +162,11 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 			case !ok:
 				return errors.New("the watch was closed")
 			case e == nil: // all that was there has come
-				b.forgetAllBut(there)
-				there = nil
+				b.forgetAllBut(p)
+				p = nil
 				ready()
 			default:
-				b.apply(e, there)
+				b.apply(e, p)
 			}
 		}
 	}
@@ -212,7 +212,18 @@ func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
 	return s.StreamInfo().Created, nil
 }
 
-func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
+// pass is the reading of all that is in the bucket, at the beginning of a watch.
+type pass struct {
+	began time.Time
+	there map[events.Survey]bool
+}
+
+// before says that something was known when the pass began. What it brings is newer, or
+// is of a bucket that was made anew or restored, whose revisions begin anew; but not
+// newer than what this replica has written since.
+func (p *pass) before(k known) bool { return p != nil && !k.learned.After(p.began) }
+
+func (b *Board) apply(e jetstream.KeyValueEntry, p *pass) {
 	survey := events.Survey(e.Key())
 	var r Record
 	err := b.o.Panics.Try(panics.PlaceHealth, func() (err error) {
@@ -223,11 +234,10 @@ func (b *Board) apply(e jetstream.KeyValueEntry, there map[events.Survey]bool) {
 		b.quiet.Warn(fmt.Errorf("survey %s: %w", e.Key(), err), "what is known of an endpoint cannot be read and is left alone: it counts as healthy here")
 	}
 	k := known{Record: r, revision: e.Revision(), gone: e.Operation() != jetstream.KeyValuePut || err != nil}
-	if there != nil { // of a bucket that was made anew the revisions begin anew
-		b.records.Delete(survey)
-		there[survey] = true
+	if p != nil {
+		p.there[survey] = true
 	}
-	b.learn(survey, k)
+	b.learn(survey, k, p)
 }
 
 // known is a record in memory.
@@ -235,23 +245,32 @@ type known struct {
 	Record
 	revision uint64 // of the record, or of the last one before it went
 	gone     bool
+	learned  time.Time
 }
 
 // learn takes in what is newer than what is known: this replica writes, from
-// several goroutines, and hears of its own writes and of others' later.
-func (b *Board) learn(survey events.Survey, k known) {
+// several goroutines, and hears of its own writes and of others' later. p is the pass
+// that has brought it; nil: none has.
+func (b *Board) learn(survey events.Survey, k known, p *pass) {
 	b.learning.Lock()
 	defer b.learning.Unlock()
-	old, ok := b.records.Load(survey)
-	if ok && old.(known).revision > k.revision || ok && old.(known).gone && old.(known).revision == k.revision {
-		return
+	if v, ok := b.records.Load(survey); ok {
+		old := v.(known)
+		older := old.revision > k.revision || old.gone && old.revision == k.revision
+		if older && !p.before(old) {
+			return
+		}
 	}
+	k.learned = time.Now()
 	b.records.Store(survey, k)
 }
 
-func (b *Board) forgetAllBut(there map[events.Survey]bool) {
-	b.records.Range(func(k, _ any) bool {
-		if !there[k.(events.Survey)] {
+// forgetAllBut forgets what the pass has not seen.
+func (b *Board) forgetAllBut(p *pass) {
+	b.learning.Lock()
+	defer b.learning.Unlock()
+	b.records.Range(func(k, v any) bool {
+		if !p.there[k.(events.Survey)] && p.before(v.(known)) {
 			b.records.Delete(k)
 		}
 		return true

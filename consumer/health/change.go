@@ -38,8 +38,16 @@ func (b *Board) Failed(ctx context.Context, survey events.Survey, f Failure) err
 // Works ends the failing. remember says since when, for events of before that
 // still wait; zero when there is nothing to remember.
 func (b *Board) Works(ctx context.Context, survey events.Survey, remember time.Time) error {
+	return b.change(ctx, survey, func(r *Record) { r.works(remember) })
+}
+
+// Rests ends the failing of an endpoint for which nothing waits any more: nobody would
+// find out that it works. What is known of it since that last failure stays.
+func (b *Board) Rests(ctx context.Context, survey events.Survey, last time.Time) error {
 	return b.change(ctx, survey, func(r *Record) {
-		*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, OwedNext: r.OwedNext, Recovered: remember}
+		if r.Disabled == nil && !r.LastFailure.After(last) {
+			r.works(time.Time{})
+		}
 	})
 }
 
@@ -80,6 +88,9 @@ type Stream struct {
 func (b *Board) Owe(ctx context.Context, survey events.Survey, p Promise, stream Stream) (Record, error) {
 	return b.write(ctx, survey, func(r *Record) {
 		r.forget(stream, p.From)
+		if r.Disabled != nil {
+			p.From = max(p.From, r.From) // what was before that has been brought, or waived, since somebody decided to promise it
+		}
 		r.promise(p, stream.At)
 		r.raise(stream.First)
 	})
@@ -184,7 +195,7 @@ func (b *Board) try(ctx context.Context, kv jetstream.KeyValue, survey events.Su
 		return r, err
 	}
 	if revision > 0 {
-		b.learn(survey, known{Record: r, revision: revision, gone: r.nothing()}) // it need not wait for its own write
+		b.learn(survey, known{Record: r, revision: revision, gone: r.nothing()}, nil) // it need not wait for its own write
 	}
 	return r, nil
 }

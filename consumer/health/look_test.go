@@ -69,3 +69,57 @@ func TestWhatIsWaivedStaysWaivedAndLaterEventsStayPromised(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsWaivedIsNotPromisedByWhoHasNotHeard: the owner of the lane decides by what it
+// knows, and may come to write it after a person has waived.
+func TestWhatIsWaivedIsNotPromisedByWhoHasNotHeard(t *testing.T) {
+	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		b := open(t, js)
+		defer b.Close()
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.Names{}.Stream(), Subjects: events.Names{}.Subjects()})
+		must(t, err)
+		must(t, b.Disable(t.Context(), "s1", Disabled{At: time.Now(), By: ByService, Why: "it failed", Revision: 3}, "5xx"))
+		owe(t, b, "s1", 1, time.Now().Add(time.Minute))
+		_, err = Waive(t.Context(), js, events.Names{}, "s1", 10)
+		must(t, err)
+		owe(t, b, "s1", 1, time.Now().Add(2*time.Minute))
+		r, err := b.Confirm(t.Context(), "s1")
+		must(t, err)
+		if r.OwedFrom != 10 {
+			t.Errorf("what was waived is promised from %d on, want from 10", r.OwedFrom)
+		}
+	})
+}
+
+// TestAPassDoesNotUndoWhatWasWrittenBesideIt: it brings what was there when it began.
+func TestAPassDoesNotUndoWhatWasWrittenBesideIt(t *testing.T) {
+	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		b := open(t, js)
+		defer b.Close()
+		must(t, b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "timeout"}))
+		kv, err := js.KeyValue(t.Context(), events.Names{}.Health())
+		must(t, err)
+		old, err := kv.Get(t.Context(), "s1")
+		must(t, err)
+		p := &pass{began: time.Now(), there: map[events.Survey]bool{}}
+		time.Sleep(time.Millisecond)
+		must(t, b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "503"}))
+		must(t, b.Failed(t.Context(), "s2", Failure{At: time.Now(), Reason: "503"}))
+		b.apply(old, p)
+		b.forgetAllBut(p)
+		for _, survey := range []events.Survey{"s1", "s2"} {
+			if r, _ := b.Of(survey); r.Reason != "503" {
+				t.Errorf("%s: %+v, want what was written last", survey, r)
+			}
+		}
+		restored := &pass{began: time.Now().Add(time.Millisecond), there: map[events.Survey]bool{}}
+		b.apply(old, restored)
+		b.forgetAllBut(restored)
+		if r, _ := b.Of("s1"); r.Reason != "timeout" {
+			t.Errorf("of a bucket that was restored: %+v, want what it says", r)
+		}
+		if r, known := b.Of("s2"); known {
+			t.Errorf("what a restored bucket does not have: %+v", r)
+		}
+	})
+}

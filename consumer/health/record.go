@@ -68,6 +68,11 @@ type Promise struct {
 	Until time.Time `json:"until"`
 }
 
+// works ends the failing; only what is owed stays.
+func (r *Record) works(remember time.Time) {
+	*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, OwedNext: r.OwedNext, Recovered: remember}
+}
+
 func (p Promise) covers(seq uint64, published time.Time) bool {
 	return p.From != 0 && seq >= p.From && published.Before(p.Until)
 }

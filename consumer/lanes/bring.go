@@ -145,8 +145,14 @@ func (o *Owner) progress(ctx context.Context, stream jetstream.Stream, last uint
 		return 0, 0, fmt.Errorf("look at consumer %s: %w", o.o.Names.Consumer(), err)
 	}
 	info := cons.CachedInfo()
+	behind := info.NumPending > 0
+	if !behind && info.Delivered.Stream < last { // on a cluster the consumer may not have heard of the latest
+		if behind, err = walk.Left(ctx, o.js, o.o.Names.Stream(), nil, info.Delivered.Stream+1, last); err != nil {
+			return 0, 0, fmt.Errorf("look behind consumer %s: %w", o.o.Names.Consumer(), err)
+		}
+	}
 	switch {
-	case info.NumPending > 0:
+	case behind:
 		return info.Delivered.Stream, info.AckFloor.Stream, nil
 	case info.NumAckPending > 0:
 		return last, info.AckFloor.Stream, nil

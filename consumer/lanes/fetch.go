@@ -8,9 +8,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/popsee/webhooks/consumer/internal/stored"
 	"github.com/popsee/webhooks/consumer/internal/wait"
 	"github.com/popsee/webhooks/events"
+	"github.com/popsee/webhooks/events/leader"
 )
 
 const (
@@ -65,7 +65,7 @@ func (o *Owner) stands(ctx context.Context, survey events.Survey, e entry) (bool
 // copied is an event's copy. Where only one server has the lanes stream it is read
 // from there directly, for less than half of the CPU time that the way over the API
 // takes (measured); what keeps that from working does not keep the event.
-func (o *Owner) copied(ctx context.Context, seq uint64) (stored.Message, error) {
+func (o *Owner) copied(ctx context.Context, seq uint64) (leader.Message, error) {
 	if near := o.near.Load(); near != nil {
 		m, err := readNear(ctx, *near, seq)
 		if err == nil || ctx.Err() != nil {
@@ -76,17 +76,17 @@ func (o *Owner) copied(ctx context.Context, seq uint64) (stored.Message, error) 
 	return o.led(ctx, seq)
 }
 
-func readNear(ctx context.Context, stream jetstream.Stream, seq uint64) (stored.Message, error) {
+func readNear(ctx context.Context, stream jetstream.Stream, seq uint64) (leader.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, nearTime)
 	defer cancel()
 	msg, err := stream.GetMsg(ctx, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return stored.Message{}, nil
+		return leader.Message{}, nil
 	case err != nil:
-		return stored.Message{}, err
+		return leader.Message{}, err
 	}
-	return stored.Message{Sequence: msg.Sequence, Subject: msg.Subject, Time: msg.Time, Header: msg.Header, Data: msg.Data}, nil
+	return leader.Message{Sequence: msg.Sequence, Subject: msg.Subject, Time: msg.Time, Header: msg.Header, Data: msg.Data}, nil
 }
 
 // lookNear notes whether copies can be read directly. Where several servers have the
@@ -101,8 +101,8 @@ func (o *Owner) lookNear(stream jetstream.Stream) {
 }
 
 // led is an event's copy as the lanes stream's leader has it.
-func (o *Owner) led(ctx context.Context, seq uint64) (stored.Message, error) {
-	return stored.Read(ctx, o.js, o.o.Names.Lanes(), stored.Question{Seq: seq})
+func (o *Owner) led(ctx context.Context, seq uint64) (leader.Message, error) {
+	return leader.Read(ctx, o.js, o.o.Names.Lanes(), leader.Question{Seq: seq})
 }
 
 // errNotYet says that a copy is not where it is to be read from, and perhaps not

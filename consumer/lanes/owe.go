@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/popsee/webhooks/consumer/health"
-	"github.com/popsee/webhooks/consumer/internal/stored"
 	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
+	"github.com/popsee/webhooks/events/leader"
 )
 
 // A promise of owed events is renewed while it is needed. It reaches so far ahead,
@@ -84,7 +84,7 @@ func (o *Owner) since(ctx context.Context, r health.Record, from uint64, state h
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	m, err := stored.Read(ctx, o.js, o.o.Names.Stream(), stored.Question{Seq: from, NextFor: ">"})
+	m, err := leader.Read(ctx, o.js, o.o.Names.Stream(), leader.Question{Seq: from, NextFor: ">"})
 	if err != nil || m.Sequence == 0 {
 		return state.at, err
 	}

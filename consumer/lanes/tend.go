@@ -250,7 +250,7 @@ func (s *shard) end(l *lane) {
 	delete(s.lanes, l.survey)
 	if known {
 		s.note(l.survey, "an endpoint's recovery could not be told; its events go on being parked", func(ctx context.Context) error {
-			return s.o.o.Health.Works(ctx, l.survey, time.Time{})
+			return s.o.o.Health.Rests(ctx, l.survey, r.LastFailure)
 		})
 	}
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/popsee/webhooks/consumer/internal/stored"
+	"github.com/popsee/webhooks/events/leader"
 )
 
 // Left asks the stream's leader whether it holds anything between two sequences,
@@ -15,7 +15,7 @@ import (
 // messages yet, and says that none are pending.
 func Left(ctx context.Context, js jetstream.JetStream, stream string, subjects []string, from, to uint64) (bool, error) {
 	for _, s := range orAll(subjects) {
-		m, err := ask(ctx, js, stream, stored.Question{Seq: max(from, 1), NextFor: s})
+		m, err := ask(ctx, js, stream, leader.Question{Seq: max(from, 1), NextFor: s})
 		if err != nil {
 			return false, err
 		}
@@ -35,10 +35,10 @@ func orAll(subjects []string) []string {
 }
 
 // ask is bounded, whatever the walk has time for.
-func ask(ctx context.Context, js jetstream.JetStream, stream string, q stored.Question) (stored.Message, error) {
+func ask(ctx context.Context, js jetstream.JetStream, stream string, q leader.Question) (leader.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	return stored.Read(ctx, js, stream, q)
+	return leader.Read(ctx, js, stream, q)
 }
 
 // errLagging says that the reader knew of less than there is.
@@ -69,7 +69,7 @@ func (w *walker) ended(ctx context.Context, filters []string) error {
 // be asked for by time what follows a sequence; what came after the walk began says nothing.
 func (w *walker) leftSince(ctx context.Context, filters []string) (bool, error) {
 	for _, s := range orAll(filters) {
-		m, err := ask(ctx, w.js, w.name, stored.Question{LastFor: s})
+		m, err := ask(ctx, w.js, w.name, leader.Question{LastFor: s})
 		if err != nil {
 			return false, err
 		}

@@ -1,6 +1,7 @@
-// Package stored reads single messages of a stream from its leader, whatever the
-// client would do: that asks whoever is near where a stream allows it.
-package stored
+// Package leader reads single messages of a stream from its leader, whatever the
+// client would do: that asks whoever is near where a stream allows it, who may not have
+// heard of what was stored just now.
+package leader
 
 import (
 	"context"
