@@ -46,11 +46,16 @@ func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 		case <-s.behind:
 			awaited = true
 		case <-connected:
-			l.begin()
+			f.counted = time.Time{}
+			l.beginAnew()
 		case <-next.C:
 			l.begin()
 		case result := <-l.done:
-			l.busy, awaited = false, awaited && result.err == nil // without an answer the bucket is asked by whoever waits
+			if l.busy = false; l.lost {
+				l.begin()
+				continue
+			}
+			awaited = awaited && result.err == nil // without an answer the bucket is asked by whoever waits
 			next.Reset(f.consider(result))
 			late = time.After(catchUp)
 			if errors.Is(result.err, jetstream.ErrStreamNotFound) {
@@ -103,8 +108,10 @@ func (f *follower) judge() error {
 	case f.seen < l.bucket.lastSeq:
 		return nil // it has a little time to catch up
 	}
-	// The number of keys can only be compared while nothing newer is known.
-	if f.seen == l.bucket.lastSeq && f.store.table.newest.Load() <= l.bucket.lastSeq {
+	// The number of keys can only be compared while nothing newer is known, and is compared
+	// seldom: where somebody purges key after key, each time is the beginning of another pass.
+	if f.seen == l.bucket.lastSeq && f.store.table.newest.Load() <= l.bucket.lastSeq && time.Since(f.counted) >= f.store.o.checkEvery() {
+		f.counted = time.Now()
 		if _, keys := f.store.table.size(); uint64(keys) != l.bucket.keys {
 			return errKeysVanished
 		}

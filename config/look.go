@@ -27,7 +27,7 @@ const (
 // at another time.
 type bucketState struct {
 	created time.Time
-	leader  string // of a cluster
+	leader  string // of several replicas
 	lastSeq uint64
 	keys    uint64 // delete markers included
 }
@@ -45,10 +45,11 @@ func lookAt(ctx context.Context, kv jetstream.KeyValue) (bucketState, error) {
 
 func stateOf(info *jetstream.StreamInfo) (bucketState, error) {
 	var led string
-	if info.Cluster != nil {
-		if led = info.Cluster.Leader; led == "" {
+	if info.Config.Replicas > 1 {
+		if info.Cluster == nil || info.Cluster.Leader == "" {
 			return bucketState{}, errLeaderless
 		}
+		led = info.Cluster.Leader
 	}
 	return bucketState{created: info.Created, leader: led, lastSeq: info.State.LastSeq, keys: info.State.NumSubjects}, nil
 }
@@ -70,9 +71,13 @@ type looker struct {
 	conn   *nats.Conn
 	panics *panics.Guard
 	done   chan look
-	busy   bool      // only its caller's goroutine looks at it
-	began  time.Time // the last look; likewise
 	wg     sync.WaitGroup
+
+	// only its caller's goroutine looks at these
+	busy   bool
+	lost   bool               // the look that is under way: its answer will not come
+	began  time.Time          // the last look
+	giveUp context.CancelFunc // ends it
 }
 
 func newLooker(ctx context.Context, kv jetstream.KeyValue, conn *nats.Conn, guard *panics.Guard) *looker {
@@ -86,9 +91,10 @@ func (l *looker) begin() {
 	if l.busy {
 		return
 	}
-	l.busy, l.began = true, time.Now()
+	l.busy, l.lost, l.began = true, false, time.Now()
+	ctx, cancel := context.WithTimeout(l.ctx, lookTime)
+	l.giveUp = cancel
 	l.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(l.ctx, lookTime)
 		defer cancel()
 		result := look{at: time.Now(), reconnects: l.conn.Stats().Reconnects}
 		result.err = l.panics.Try(panics.PlaceEndpoints, func() (err error) {
@@ -97,6 +103,16 @@ func (l *looker) begin() {
 		})
 		l.done <- result
 	})
+}
+
+// beginAnew begins a look after the connection was away: what was asked before that is
+// answered no more.
+func (l *looker) beginAnew() {
+	if l.lost = l.busy; l.lost {
+		l.giveUp()
+		return
+	}
+	l.begin()
 }
 
 func (l *looker) close() {

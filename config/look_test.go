@@ -11,11 +11,13 @@ import (
 // Where a cluster has no leader any server answers, and a leader that is new answers
 // before it has stored all that was confirmed.
 func TestOnlyALeaderThatHasLedForAWhileIsBelieved(t *testing.T) {
-	if _, err := stateOf(&jetstream.StreamInfo{Cluster: &jetstream.ClusterInfo{Name: "c"}}); !errors.Is(err, errLeaderless) {
+	if _, err := stateOf(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: 3}, Cluster: &jetstream.ClusterInfo{Name: "c"}}); !errors.Is(err, errLeaderless) {
 		t.Errorf("without a leader: %v", err)
 	}
-	single, err := stateOf(&jetstream.StreamInfo{State: jetstream.StreamState{LastSeq: 7, NumSubjects: 3}})
-	if err != nil || single.lastSeq != 7 || single.keys != 3 {
+	single, err := stateOf(&jetstream.StreamInfo{
+		Config: jetstream.StreamConfig{Replicas: 1}, Cluster: &jetstream.ClusterInfo{Leader: "n1"}, State: jetstream.StreamState{LastSeq: 7, NumSubjects: 3},
+	})
+	if err != nil || single.lastSeq != 7 || single.keys != 3 || single.leader != "" {
 		t.Errorf("a single server: %+v, %v", single, err)
 	}
 	began := time.Now()

@@ -191,9 +191,17 @@ func (s *Store) lookUp(ctx context.Context, id events.Survey) (*compiled, error)
 // askTime bounds asking the bucket. Longer, and the event would better go back.
 const askTime = 2 * time.Second
 
-// confirm asks the bucket's leader.
+// confirm asks the bucket's leader, and once more where it has nothing: it may be new.
 func (s *Store) confirm(ctx context.Context, id events.Survey) (*compiled, error) {
 	in, err := s.askLeader(ctx, id)
+	if err == nil && in.kind.counts() == 0 {
+		select {
+		case <-time.After(newLeader):
+			in, err = s.askLeader(ctx, id)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("survey %s: %w: %w", id, ErrUnavailable, err)
 	}

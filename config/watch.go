@@ -95,7 +95,8 @@ type follower struct {
 	reconnects uint64
 	began      time.Time
 	pending    *look     // a look at the bucket that the watch has not caught up with
-	led        time.Time // since when the bucket's leader leads, as far as was looked; zero: since before
+	led        time.Time // since when the bucket's leader leads, as far as was looked; zero: there are no others
+	counted    time.Time // when the keys were compared
 	warned     time.Time // that not all endpoints are in memory
 }
 
@@ -110,7 +111,9 @@ func (f *follower) look(ctx context.Context) (err error) {
 	if f.bucket, err = lookAt(ctx, f.kv); err != nil {
 		return err
 	}
-	f.seen = f.bucket.lastSeq
+	if f.seen = f.bucket.lastSeq; f.bucket.leader != "" {
+		f.led = f.began
+	}
 	st := *f.store.state.Load()
 	st.kv = f.kv
 	f.store.know(st)

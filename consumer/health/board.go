@@ -137,6 +137,7 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	if err := b.restore(ctx, kv); err != nil {
 		return err
 	}
+	p := &pass{began: time.Now(), there: map[events.Survey]bool{}}
 	w, err := kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", b.bucket, err)
@@ -146,7 +147,6 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 	defer resync.Stop()
 	look := time.NewTicker(b.o.lookEvery())
 	defer look.Stop()
-	p := &pass{began: time.Now(), there: map[events.Survey]bool{}}
 	for {
 		select {
 		case <-ctx.Done():

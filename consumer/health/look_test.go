@@ -3,6 +3,7 @@ package health
 import (
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -105,6 +106,7 @@ func TestAPassDoesNotUndoWhatWasWrittenBesideIt(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		must(t, b.Failed(t.Context(), "s1", Failure{At: time.Now(), Reason: "503"}))
 		must(t, b.Failed(t.Context(), "s2", Failure{At: time.Now(), Reason: "503"}))
+		synctest.Wait() // its own watch has brought them as well
 		b.apply(old, p)
 		b.forgetAllBut(p)
 		for _, survey := range []events.Survey{"s1", "s2"} {

@@ -72,3 +72,38 @@ func TestCopiesThatWereErasedBeforeTheyWereFedAreNotWaitedForForEver(t *testing.
 		}
 	})
 }
+
+// TestWhatOthersPublishIsNothingToSettle: the platform's event stream may hold more than
+// events, which the live consumer is not given.
+func TestWhatOthersPublishIsNothingToSettle(t *testing.T) {
+	bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		names := events.Names{}
+		stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: names.Stream(), Subjects: append(names.Subjects(), "orders")})
+		must(t, err)
+		live, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: names.Consumer(), AckPolicy: jetstream.AckExplicitPolicy, FilterSubjects: names.Subjects()})
+		must(t, err)
+		publish := func(subjects ...string) {
+			for _, s := range subjects {
+				_, err := js.Publish(t.Context(), s, nil)
+				must(t, err)
+			}
+		}
+		publish(names.Subject("s1"), names.Subject("s1"))
+		for range 2 {
+			msg, err := live.Next()
+			must(t, err)
+			must(t, msg.DoubleAck(t.Context()))
+		}
+		publish("orders", "orders")
+		o := New(js, nil, Options{})
+		h, err := o.history(t.Context())
+		must(t, err)
+		if h.last != 4 || h.given != 4 || h.settled != 4 {
+			t.Errorf("given %d and settled %d of %d, want all", h.given, h.settled, h.last)
+		}
+		publish(names.Subject("s1"))
+		if h, err = o.history(t.Context()); err != nil || h.given >= 5 || h.settled >= 5 {
+			t.Errorf("given %d and settled %d of %d, and nobody has taken the last: %v", h.given, h.settled, h.last, err)
+		}
+	})
+}
