@@ -78,8 +78,8 @@ func FuzzArguments(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) { c.check(t, line) })
 }
 
-// Fuzzing compiles all of NATS for it, for minutes: what every run of the tests can
-// have is chance with the words that the program knows.
+// Fuzzing that knows nothing of the program's words seldom hits them: this is chance
+// with nothing else.
 func TestCommandLinesOfChance(t *testing.T) {
 	c := readCommandLines(t)
 	paths, flags := [][]string{nil}, []string{"--help"}
