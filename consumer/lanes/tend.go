@@ -8,6 +8,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/delivery/panics"
+	"github.com/popsee/webhooks/events"
 )
 
 // tend does for a lane what is to be done now.
@@ -184,15 +185,29 @@ func (s *shard) recovered(l *lane, now time.Time) {
 
 func (s *shard) failed(l *lane, r Result, now time.Time) {
 	next := l.fails(now, r.After, rand.Float64()) //nolint:gosec // jitter is no secret
-	if known, _ := s.o.o.Health.Of(l.survey); known.Failing() && now.Sub(known.Since) >= s.o.o.disableAfter() {
+	if since, ok := s.tooLong(l.survey, now); ok {
 		s.disable(l, r, health.Disabled{
-			At: now.UTC(), By: health.ByService, Why: fmt.Sprintf("it failed for %s: %s", spoken(now.Sub(known.Since)), r.Reason), Revision: r.Revision,
+			At: now.UTC(), By: health.ByService, Why: fmt.Sprintf("it failed for %s: %s", spoken(now.Sub(since)), r.Reason), Revision: r.Revision,
 		})
 		return
 	}
 	s.note(l.survey, "an endpoint's failure could not be told to the other replicas", func(ctx context.Context) error {
 		return s.o.o.Health.Failed(ctx, l.survey, health.Failure{At: now.UTC(), Reason: r.Reason, NextProbe: next.UTC(), Waiting: l.live})
 	})
+}
+
+// tooLong says whether an endpoint has failed for as long as it may, and since when. A
+// person has to end what follows, so the bucket is asked: that it has worked in another
+// owner's hands may not have been heard of here.
+func (s *shard) tooLong(survey events.Survey, now time.Time) (since time.Time, ok bool) {
+	long := func(r health.Record) bool { return r.Failing() && now.Sub(r.Since) >= s.o.o.disableAfter() }
+	if r, _ := s.o.o.Health.Of(survey); !long(r) {
+		return time.Time{}, false
+	}
+	ctx, cancel := context.WithTimeout(s.kept, askTime)
+	defer cancel()
+	r, err := s.o.o.Health.Confirm(ctx, survey)
+	return r.Since, err == nil && long(r)
 }
 
 // spoken is a long time as people say it.

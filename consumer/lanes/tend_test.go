@@ -3,6 +3,12 @@ package lanes
 import (
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/health"
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/events"
 )
 
 // TestSlowLanesLeaveSlotsToAQuickOne has lanes that never end a try, and takes back each
@@ -55,5 +61,39 @@ func TestSlowLanesLeaveSlotsToAQuickOne(t *testing.T) {
 		if quick.flying < c.left {
 			t.Errorf("%d slow lanes: %d slots are left for a quick one, want at least %d", c.slow, quick.flying, c.left)
 		}
+	}
+}
+
+// TestAnEndpointThatHasWorkedSinceIsNotDisabled: another owner has seen it work, and this
+// one has not heard of that.
+func TestAnEndpointThatHasWorkedSinceIsNotDisabled(t *testing.T) {
+	for name, worked := range map[string]bool{"it has worked": true, "it has not": false} {
+		t.Run(name, func(t *testing.T) {
+			bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+				mine, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+				must(t, err)
+				other, err := health.Open(t.Context(), js, events.Names{}, health.Options{})
+				must(t, err)
+				defer other.Close()
+				began := time.Now()
+				must(t, mine.Failed(t.Context(), "s1", health.Failure{At: began, Reason: "timeout"}))
+				mine.Close() // it hears of nothing more
+				if worked {
+					must(t, other.Works(t.Context(), "s1", time.Time{}))
+				}
+				o := New(js, nil, Options{Health: mine})
+				s := newShard(t.Context(), o, nil)
+				now := began.Add(o.o.disableAfter())
+				s.failed(s.lane("s1"), Result{Reason: "503"}, now)
+				r, err := other.Confirm(t.Context(), "s1")
+				must(t, err)
+				if !r.Failing() || (r.Disabled != nil) == worked {
+					t.Errorf("the record is %+v", r)
+				}
+				if worked && !r.Since.Equal(now) {
+					t.Errorf("it fails since %s, want %s", r.Since, now)
+				}
+			})
+		})
 	}
 }
