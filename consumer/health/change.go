@@ -88,8 +88,8 @@ type Stream struct {
 func (b *Board) Owe(ctx context.Context, survey events.Survey, p Promise, stream Stream) (Record, error) {
 	return b.write(ctx, survey, func(r *Record) {
 		r.forget(stream, p.From)
-		if r.Disabled != nil {
-			p.From = max(p.From, r.From) // what was before that has been brought, or waived, since somebody decided to promise it
+		if r.Disabled != nil && r.From <= stream.Last+1 {
+			p.From = max(p.From, r.From) // what was before that has been brought, or waived, since the promise was decided
 		}
 		r.promise(p, stream.At)
 		r.raise(stream.First)
