@@ -31,6 +31,7 @@ func running(t *testing.T, server *bustest.Server, o *Owner) (s *shard, wire *bu
 		s.run(ctx)
 	}()
 	time.Sleep(time.Second)
+	synctest.Wait() // what its loop has written before may be read from here on
 	return s, wire, func() {
 		stop()
 		<-ended
