@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// catchUpTime is how long the watch is waited for. Longer, and the leader is asked for
+// awaitTime is how long the watch is waited for. Longer, and the leader is asked for
 // the one key: it knows, however far behind this process or its reader's server is.
-const catchUpTime = 250 * time.Millisecond
+const awaitTime = 250 * time.Millisecond
 
 // caughtUp waits until everything that was in the bucket at the time of the call is in
 // memory, and says whether that is so. The watch brings an endpoint a moment after it
@@ -17,7 +17,7 @@ const catchUpTime = 250 * time.Millisecond
 // that was published after it may be here first.
 func (s *Store) caughtUp(ctx context.Context) bool {
 	called := time.Now()
-	patience := time.NewTimer(catchUpTime)
+	patience := time.NewTimer(awaitTime)
 	defer patience.Stop()
 	for {
 		st := s.state.Load()

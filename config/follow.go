@@ -57,7 +57,7 @@ func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 			}
 			awaited = awaited && result.err == nil // without an answer the bucket is asked by whoever waits
 			next.Reset(f.consider(result))
-			late = time.After(catchUp)
+			late = nil
 			if errors.Is(result.err, jetstream.ErrStreamNotFound) {
 				return result.err
 			}
@@ -70,6 +70,9 @@ func (f *follower) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 		}
 		if err := f.judge(); err != nil {
 			return err
+		}
+		if f.pending != nil && late == nil {
+			late = time.After(catchUp)
 		}
 		if awaited && !l.busy && f.pending == nil { // or those who came first would wait for what came later
 			awaited = false

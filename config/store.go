@@ -190,8 +190,8 @@ func (s *Store) lookUp(ctx context.Context, id events.Survey) (*compiled, error)
 // Unloaded is how many endpoints are past the bound of those in memory.
 func (s *Store) Unloaded() int { return s.table.unloaded() }
 
-// Get returns the endpoint of a survey from memory, asking the bucket where
-// [Store.Target] would. One that is not valid comes as far as it could be read,
+// Get returns the endpoint of a survey from memory, or from the bucket while the
+// watch is not known to be current. One that is not valid comes as far as it could be read,
 // with an [ErrInvalidEndpoint].
 func (s *Store) Get(ctx context.Context, id events.Survey) (Endpoint, error) {
 	in, ok := s.table.get(id)

@@ -68,11 +68,6 @@ type Promise struct {
 	Until time.Time `json:"until"`
 }
 
-// works ends the failing; only what is owed stays.
-func (r *Record) works(remember time.Time) {
-	*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, OwedNext: r.OwedNext, Recovered: remember}
-}
-
 func (p Promise) covers(seq uint64, published time.Time) bool {
 	return p.From != 0 && seq >= p.From && published.Before(p.Until)
 }
@@ -147,6 +142,11 @@ func (r *Record) forget(stream Stream, from uint64) {
 	if r.From > stream.Last+1 && r.Since.Before(stream.Born) {
 		r.From = from
 	}
+}
+
+// works ends the failing; only what is owed stays.
+func (r *Record) works(remember time.Time) {
+	*r = Record{OwedFrom: r.OwedFrom, OwedUntil: r.OwedUntil, OwedNext: r.OwedNext, Recovered: remember}
 }
 
 // raise ends what is promised below a sequence.

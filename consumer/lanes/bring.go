@@ -147,7 +147,7 @@ func (o *Owner) progress(ctx context.Context, stream jetstream.Stream, last uint
 	info := cons.CachedInfo()
 	behind := info.NumPending > 0
 	if !behind && info.Delivered.Stream < last { // on a cluster the consumer may not have heard of the latest
-		if behind, err = walk.Left(ctx, o.js, o.o.Names.Stream(), filtersOf(info.Config), info.Delivered.Stream+1, last); err != nil {
+		if behind, err = walk.Left(ctx, o.js, o.o.Names.Stream(), layout.FiltersOf(info.Config), info.Delivered.Stream+1, last); err != nil {
 			return 0, 0, fmt.Errorf("look behind consumer %s: %w", o.o.Names.Consumer(), err)
 		}
 	}
@@ -159,14 +159,6 @@ func (o *Owner) progress(ctx context.Context, stream jetstream.Stream, last uint
 	default:
 		return last, last, nil
 	}
-}
-
-// filtersOf lists the subjects that a consumer is given; none means all.
-func filtersOf(c jetstream.ConsumerConfig) []string {
-	if c.FilterSubject != "" {
-		return []string{c.FilterSubject}
-	}
-	return c.FilterSubjects
 }
 
 // owed makes an event of the event stream one that waits; false says that it is

@@ -141,6 +141,14 @@ func (l Layout) Consumer(start uint64, filters []string) jetstream.ConsumerConfi
 	return cfg
 }
 
+// FiltersOf lists the subjects that a consumer is given, one or several; none means all.
+func FiltersOf(c jetstream.ConsumerConfig) []string {
+	if c.FilterSubject != "" {
+		return []string{c.FilterSubject}
+	}
+	return c.FilterSubjects
+}
+
 // Replay is the durable of one replay, shared by every replica like the live
 // consumer. start is the first stream sequence it delivers.
 func (l Layout) Replay(id string, start uint64, filters []string) jetstream.ConsumerConfig {

@@ -108,11 +108,9 @@ func diffBucket(have jetstream.StreamConfig, want jetstream.KeyValueConfig) diff
 	return ds
 }
 
+// filtersOf is what a consumer is given, in an order in which two can be compared.
 func filtersOf(c jetstream.ConsumerConfig) []string {
-	if c.FilterSubject != "" {
-		return []string{c.FilterSubject}
-	}
-	return slices.Sorted(slices.Values(c.FilterSubjects))
+	return slices.Sorted(slices.Values(layout.FiltersOf(c)))
 }
 
 // atLeast treats "no limit", which the server reports as 0 or -1, alike.
