@@ -16,13 +16,18 @@ import (
 )
 
 const (
-	parkTime   = 5 * time.Second       // bounds one parking. Longer, and the event better stays where it is
-	gatherTime = 50 * time.Millisecond // how long a batch is gathered: 300 events a second are 20 batches then, not as many single writes
-	batchLeast = 10                    // fewer are stored faster one by one (measured, with every write synced)
-	batchMost  = 200                   // events; the server takes 1,000
-	batchBytes = 4 << 20               // of bodies: the server holds a batch in memory until it is whole
-	batchOpen  = 2                     // at once; the server has 50 for the whole fleet, and refuses more
+	parkTime   = 5 * time.Second        // bounds one parking. Longer, and the event better stays where it is
+	gatherTime = 200 * time.Millisecond // how long a batch is gathered: for each the server makes a store of its own, with files that it syncs. Nobody waits for an event in a lane
+	batchLeast = 10                     // fewer are stored faster one by one (measured, with every write synced)
+	batchMost  = 200                    // events; the server takes 1,000
+	batchBytes = 4 << 20                // of bodies: the server holds a batch in memory until it is whole
+	batchOpen  = 2                      // at once; the server has 50 for the whole fleet, and refuses more
 	singleOpen = 256
+
+	// Those whose events were stored together go on so many at a time: each then
+	// acknowledges, logs and counts, and a hundred at once keep the CPU from what is sent.
+	tellMost = 5
+	tellTime = time.Millisecond
 )
 
 // ErrFull says that the lanes stream takes nothing more: events stay
@@ -181,10 +186,20 @@ func (p *Parker) store(ctx context.Context, batch []*parking) {
 			p.one(ctx, batch)
 			return
 		}
-		for _, one := range batch {
-			one.done <- nil
-		}
+		tell(batch)
 	}()
+}
+
+// tell lets those go on whose events are stored: a few at a time, unless so many
+// park that this would hold them up.
+func tell(batch []*parking) {
+	hurry := len(batch) >= batchMost
+	for i, one := range batch {
+		if i > 0 && i%tellMost == 0 && !hurry {
+			time.Sleep(tellTime)
+		}
+		one.done <- nil
+	}
 }
 
 func (p *Parker) one(ctx context.Context, batch []*parking) {
