@@ -196,6 +196,34 @@ func TestWhatWasSettledAboveTheFloorAndComesBackIntoTheLanesIsInTheBackup(t *tes
 	}
 }
 
+// TestWhatAReplayParksMeanwhileIsInTheBackup has a replay park events after the lanes were
+// looked at for the last time, and say so in its record.
+func TestWhatAReplayParksMeanwhileIsInTheBackup(t *testing.T) {
+	t.Parallel()
+	for name, parks := range map[string]int{"and goes on": 1, "and ends": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			for range 3 {
+				w.publish("x")
+			}
+			w.settle(3)
+			w.replay("job", 3)
+			folder, _ := w.take(func(doing string) {
+				if doing == "copying WEBHOOK_DEAD_LETTERS" {
+					w.parkReplayed("job", parks)
+				}
+			})
+			js, _ := restore(t, folder)
+			waits := waiting(t, js)
+			there := slices.Sorted(slices.Values(append(replayed(t, js, "job"), waits...)))
+			if !slices.Equal(there, []uint64{1, 2, 3}) {
+				t.Errorf("the lanes have %v, and with what the replay sends that is %v; want 1, 2 and 3", waits, there)
+			}
+		})
+	}
+}
+
 func TestABackupThatIsNotWholeIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

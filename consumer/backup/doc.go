@@ -13,19 +13,24 @@
 // place by being stored in the new one before it leaves the old one, so the old
 // one is copied before the new one:
 //
-//	state ─► event stream, with its consumers ─► lanes ─► health ─► lanes again ─► dead letters ─► replays ─► delivery log ─► endpoints
+//	state ─► replays ─► event stream, with its consumers ─► lanes ─► health ─► lanes again ─► dead letters ─► delivery log ─► endpoints
 //
-// The mark comes before the live consumer, which must not be found behind it. What the
-// live consumer had not settled is sent again; what it had settled is, in a later
-// copy, where it went. Two ways lead back into the lanes: what was owed is brought
-// from the event stream, and dead letters are redriven. So what has come into the
-// lanes since they were copied, of events that were settled before, is added to the
-// copy after the health records (late.go). Events are settled out of order, so the
-// floor does not tell which those are: all are that a restored live consumer does not
-// bring again (again.go). What a replay's consumer brings again is added all the same:
-// its job may be over when replays are copied, and then nobody takes from it. When a
-// dead letter went, or an endpoint was disabled, while that was done, it is done once
-// more (custody.go).
+// The mark comes before the live consumer, which must not be found behind it. So do the
+// replays' records before their consumers: one that says of an event that it is settled
+// must be older than the look at where it went. A replay that ends, or is paused or
+// cancelled, after its record was copied goes on in the restored deployment, and one
+// that was started after that is not there.
+//
+// What the live consumer had not settled is sent again; what it had settled is, in a
+// later copy, where it went. Two ways lead back into the lanes: what was owed is brought
+// from the event stream, and dead letters are redriven. So what has come into the lanes
+// since they were copied, of events that were settled before, is added to the copy after
+// the health records (late.go). Events are settled out of order, so the floor does not
+// tell which those are: all are that a restored live consumer does not bring again
+// (again.go). What a replay's consumer brings again is added all the same: its job may
+// have begun after replays were copied, and then nobody takes from it. When a dead
+// letter went, or an endpoint was disabled, while that was done, it is done once more
+// (custody.go).
 //
 // # What a restored deployment does
 //

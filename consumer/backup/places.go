@@ -26,11 +26,11 @@ func kv(bucket string) string { return "KV_" + bucket }
 func places(names events.Names) []place {
 	return []place{
 		{stream: kv(names.State()), content: valued},
+		{stream: kv(names.Replays()), content: valued},
 		{stream: names.Stream(), consumers: true, counted: true},
 		{stream: names.Lanes(), content: headed},
 		{stream: kv(names.Health()), content: valued},
 		{stream: names.DeadLetters(), content: headed},
-		{stream: kv(names.Replays()), content: valued},
 		{stream: names.Attempts(), content: headed, counted: true},
 		{stream: kv(names.Endpoints())},
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/mark"
 	"github.com/popsee/webhooks/consumer/provision"
+	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -110,6 +112,96 @@ func (w *world) park(source uint64) {
 	must(w.t, lanes.Park(context.WithoutCancel(w.t.Context()), w.js, w.layout.Names, lanes.Waiting{
 		Survey: "s1", EventID: fmt.Sprint("e", source), Source: source, Published: time.Now(), Parked: time.Now(), Reason: "5xx", Body: []byte("body"),
 	}))
+}
+
+// replay starts a replay of everything up to a sequence of the event stream.
+func (w *world) replay(id string, end uint64) {
+	w.t.Helper()
+	ctx, names := w.t.Context(), w.layout.Names
+	s, err := w.js.Stream(ctx, names.Stream())
+	must(w.t, err)
+	must(w.t, replay.Create(ctx, w.js, names, replay.Record{
+		ID: id, At: time.Now(), StreamCreated: layout.Born(s.CachedInfo()), Start: 1, End: end, Events: end, State: replay.Running,
+	}))
+	_, err = w.js.CreateConsumer(ctx, names.Stream(), w.layout.Replay(id, 1, nil))
+	must(w.t, err)
+}
+
+// parkReplayed takes events from a replay's consumer and parks them. When those were its
+// last ones it ends the replay.
+func (w *world) parkReplayed(id string, n int) {
+	w.t.Helper()
+	ctx, names := w.t.Context(), w.layout.Names
+	c, err := w.js.Consumer(ctx, names.Stream(), names.ReplayConsumer(id))
+	must(w.t, err)
+	for range n {
+		m, err := c.Next()
+		must(w.t, err)
+		meta, err := m.Metadata()
+		must(w.t, err)
+		w.park(meta.Sequence.Stream)
+		must(w.t, m.DoubleAck(ctx))
+		job, err := replay.Change(ctx, w.js, names, id, func(r *replay.Record) error {
+			if r.Settled = meta.Sequence.Stream; r.Settled == r.End {
+				r.State = replay.Done
+			}
+			return nil
+		})
+		must(w.t, err)
+		if job.State.Ended() {
+			must(w.t, w.js.DeleteConsumer(ctx, names.Stream(), names.ReplayConsumer(id)))
+		}
+	}
+}
+
+// replayed works on a replay to its end. It returns the events that it sends, by their
+// places in the event stream.
+func replayed(t *testing.T, js jetstream.JetStream, id string) []uint64 {
+	t.Helper()
+	s := &sends{}
+	runner := replay.New(js, s, replay.Options{
+		Every: 50 * time.Millisecond, Log: zerolog.Nop(),
+		Replicas: func() int { return 1 }, Hold: func() bool { return false }, Settled: func(replay.Outcome) {}, Working: func(int) {},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runner.Run(ctx, ctx)
+	}()
+	var job replay.Record
+	for deadline := time.Now().Add(20 * time.Second); !job.State.Ended() && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		var err error
+		job, err = replay.Look(t.Context(), js, events.Names{}, id)
+		must(t, err)
+	}
+	stop()
+	<-ended
+	if job.State != replay.Done {
+		t.Errorf("the replay is %s", job.State)
+	}
+	return s.sent
+}
+
+// sends is a deliverer to which every event of a replay goes.
+type sends struct {
+	mu   sync.Mutex // guards sent
+	sent []uint64
+}
+
+func (s *sends) Begin(replay.Record) replay.Sending { return s }
+func (s *sends) Most() int                          { return 16 }
+func (s *sends) End()                               {}
+
+func (s *sends) Send(_, _ context.Context, m jetstream.Msg) replay.Result {
+	meta, err := m.Metadata()
+	if err != nil || m.Ack() != nil {
+		return replay.Result{Outcome: replay.Left}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, meta.Sequence.Stream)
+	return replay.Result{Outcome: replay.Delivered, Sequence: meta.Sequence.Stream}
 }
 
 // coming are the events that the live consumer brings, by their places in the event

@@ -39,6 +39,9 @@ type shard struct {
 	lease *leases.Lease
 	kept  context.Context //nolint:containedctx // for what is stored of lanes: it ends a while after the shard is to be let go, whether or not NATS answers
 	lanes map[events.Survey]*lane
+	// survey -> the lowest sequence in its lane that this version cannot read. Kept until the
+	// shard is let go: lanes come and go meanwhile.
+	foreign map[events.Survey]uint64
 
 	fed    chan fed        // from the feed
 	ending <-chan struct{} // closed when the shard is to be let go; set before it is fed
@@ -60,7 +63,7 @@ type shard struct {
 
 func newShard(kept context.Context, o *Owner, l *leases.Lease) *shard {
 	return &shard{
-		o: o, lease: l, kept: kept, lanes: map[events.Survey]*lane{},
+		o: o, lease: l, kept: kept, lanes: map[events.Survey]*lane{}, foreign: map[events.Survey]uint64{},
 		letGo: func() {}, fed: make(chan fed, 256), ended: make(chan func(), 64), asked: make(chan func()), over: make(chan struct{}),
 		poked: make(chan struct{}, 1), changed: map[events.Survey]struct{}{},
 	}
@@ -214,9 +217,9 @@ func (s *shard) take(ctx context.Context, f fed) {
 		l.bringing, l.awaits = false, 0
 	}
 	switch {
-	case f.foreign && (l.foreign == 0 || f.entry.seq < l.foreign):
-		l.foreign = f.entry.seq
-	case !f.foreign && !l.add(f.entry):
+	case f.foreign:
+		s.stays(l, f.entry.seq)
+	case !l.add(f.entry):
 		l.redundant(f.entry, time.Now())
 	}
 	if s.read {
@@ -227,10 +230,18 @@ func (s *shard) take(ctx context.Context, f fed) {
 func (s *shard) lane(survey events.Survey) *lane {
 	l := s.lanes[survey]
 	if l == nil {
-		l = &lane{survey: survey, arriving: !s.read}
+		l = &lane{survey: survey, arriving: !s.read, foreign: s.foreign[survey]}
 		s.lanes[survey] = l
 	}
 	return l
+}
+
+// stays notes a copy that this version cannot read. Nothing is left to do in its lane, so
+// that ends, and the survey's next one must not remove it.
+func (s *shard) stays(l *lane, seq uint64) {
+	if l.foreign == 0 || seq < l.foreign {
+		l.foreign, s.foreign[l.survey] = seq, seq
+	}
 }
 
 // adopt looks after the endpoints of this shard that nothing waits for: those

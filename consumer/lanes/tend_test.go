@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/health"
@@ -96,4 +97,42 @@ func TestAnEndpointThatHasWorkedSinceIsNotDisabled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnEventOfANewerVersionOutlivesItsLane: this version has nothing to do in its lane,
+// which ends, and then delivers another event of the same survey that came behind it.
+func TestAnEventOfANewerVersionOutlivesItsLane(t *testing.T) {
+	bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+		names := events.Names{}
+		board, err := health.Open(t.Context(), js, names, health.Options{})
+		must(t, err)
+		defer board.Close()
+		d := &slow{}
+		s, _, end := running(t, server, New(js, d, Options{Health: board}))
+		defer end()
+		newer, err := js.PublishMsg(t.Context(), &nats.Msg{
+			Subject: names.LaneSubject("s1"), Header: nats.Header{events.FormatHeader: {"2"}}, Data: []byte("{}"),
+		})
+		must(t, err)
+		time.Sleep(time.Second)
+		in(s, func() {
+			if len(s.lanes) != 0 {
+				t.Error("its lane has not ended")
+			}
+		})
+		must(t, Park(t.Context(), js, names, waiting("s1", 7)))
+		time.Sleep(5 * time.Second)
+		if n := d.sent.Load(); n != 1 {
+			t.Errorf("the event behind it was sent %d times, want once", n)
+		}
+		stream, err := js.Stream(t.Context(), names.Lanes())
+		must(t, err)
+		if n := stream.CachedInfo().State.Msgs; n != 1 {
+			t.Errorf("%d copies are left, want the newer version's alone", n)
+		}
+		_, err = stream.GetMsg(t.Context(), newer.Sequence)
+		if err != nil {
+			t.Errorf("the newer version's event: %v", err)
+		}
+	})
 }

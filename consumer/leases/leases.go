@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,28 +201,23 @@ func (k *Keeper) announce(ctx context.Context, kv jetstream.KeyValue) error {
 	return nil
 }
 
-// meet reads who lives.
+// meet reads who lives. A list without this replica is none: it has announced itself, so
+// who answered is behind, or the announcement has expired and is made again in a moment.
+// With fewer replicas than there are each would take too large a share of an owner's
+// limits, and without itself it would let every shard go.
 func (k *Keeper) meet(ctx context.Context, kv jetstream.KeyValue) error {
-	replicas, err := list(ctx, kv)
+	var replicas []Replica
+	err := each(ctx, kv, func(e jetstream.KeyValueEntry) { replicas = append(replicas, Replica{ID: e.Key()}) }, jetstream.MetaOnly())
 	if err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(replicas, func(r Replica) bool { return r.ID == k.o.Self.ID }) {
+		return fmt.Errorf("read bucket %s: %d replicas are there and %s, which has announced itself, is not", kv.Bucket(), len(replicas), k.o.Self.ID)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.replicas = replicas
 	return nil
-}
-
-func list(ctx context.Context, kv jetstream.KeyValue) ([]Replica, error) {
-	keys, err := kv.ListKeys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list replicas: %w", err)
-	}
-	var replicas []Replica
-	for key := range keys.Keys() {
-		replicas = append(replicas, Replica{ID: key})
-	}
-	return replicas, nil
 }
 
 // renew renews every lease there is; one that somebody else has now is lost.
@@ -371,18 +367,14 @@ func (k *Keeper) leave() {
 
 // holders are the shards that somebody holds.
 func (k *Keeper) holders(ctx context.Context, kv jetstream.KeyValue) (map[int]bool, error) {
-	keys, err := kv.ListKeys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list leases: %w", err)
-	}
 	taken := map[int]bool{}
-	for key := range keys.Keys() {
+	err := each(ctx, kv, func(e jetstream.KeyValueEntry) {
 		var shard int
-		if _, err := fmt.Sscanf(key, "%d", &shard); err == nil {
+		if _, err := fmt.Sscanf(e.Key(), "%d", &shard); err == nil {
 			taken[shard] = true
 		}
-	}
-	return taken, nil
+	}, jetstream.MetaOnly())
+	return taken, err
 }
 
 // suggested is the replica that should hold a shard: the one whose id hashes

@@ -214,6 +214,70 @@ func lastingReplicas(t *testing.T, js jetstream.JetStream) jetstream.KeyValue {
 	return nil
 }
 
+// brokenOff is a bucket whose watches are closed after their first entry, as the client
+// closes them when their time is over or the bucket goes.
+type brokenOff struct{ jetstream.KeyValue }
+
+func (b brokenOff) WatchAll(ctx context.Context, o ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
+	w, err := b.KeyValue.WatchAll(ctx, o...)
+	if err != nil {
+		return nil, err
+	}
+	updates := make(chan jetstream.KeyValueEntry, 1)
+	updates <- <-w.Updates()
+	close(updates)
+	return cut{w, updates}, nil
+}
+
+type cut struct {
+	jetstream.KeyWatcher
+	updates chan jetstream.KeyValueEntry
+}
+
+func (c cut) Updates() <-chan jetstream.KeyValueEntry { return c.updates }
+
+// TestAListThatIsNotWholeIsNotTakenForOne: with fewer replicas than live each would take
+// too large a share, and one that misses itself would let all its shards go.
+func TestAListThatIsNotWholeIsNotTakenForOne(t *testing.T) {
+	js := bustest.Start(t)
+	names := events.Names{}
+	kvs := map[string]jetstream.KeyValue{}
+	for _, b := range (layout.Layout{}).Buckets() {
+		kv, err := js.CreateKeyValue(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kvs[b.Bucket] = kv
+	}
+	replicas, shards := kvs[names.Replicas()], kvs[names.Leases()]
+	for kv, keys := range map[jetstream.KeyValue][]string{replicas: {"a", "b", "c"}, shards: {"00", "01"}} {
+		for _, key := range keys {
+			if _, err := kv.Put(t.Context(), key, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	k := New(js, names, Options{Self: Replica{ID: "a"}})
+	if err := k.meet(t.Context(), replicas); err != nil || len(k.Replicas()) != 3 {
+		t.Fatalf("%d replicas live, %v; want 3", len(k.Replicas()), err)
+	}
+	if taken, err := k.holders(t.Context(), shards); err != nil || len(taken) != 2 {
+		t.Fatalf("%d shards are held, %v; want 2", len(taken), err)
+	}
+	if err := k.meet(t.Context(), brokenOff{replicas}); err == nil || len(k.Replicas()) != 3 {
+		t.Errorf("of a list that was broken off it takes %d replicas, %v", len(k.Replicas()), err)
+	}
+	if _, err := k.holders(t.Context(), brokenOff{shards}); err == nil {
+		t.Error("holders that were not all listed are taken for all")
+	}
+	if err := replicas.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.meet(t.Context(), replicas); err == nil || len(k.Replicas()) != 3 {
+		t.Errorf("of a list without itself it takes %d replicas, %v", len(k.Replicas()), err)
+	}
+}
+
 func TestOnlyTheShardsOfWhoComesOrGoesMove(t *testing.T) {
 	three := []Replica{{ID: "webhooks-0"}, {ID: "webhooks-1"}, {ID: "webhooks-2"}}
 	count := map[string]int{}

@@ -41,7 +41,7 @@ func (p Picture) Held(replica string) (n int) {
 // Look reads the picture from the buckets, once.
 func Look(ctx context.Context, js jetstream.JetStream, names events.Names) (Picture, error) {
 	p := Picture{Holders: map[int]Holding{}}
-	err := each(ctx, js, names.Replicas(), func(e jetstream.KeyValueEntry) {
+	err := lookInto(ctx, js, names.Replicas(), func(e jetstream.KeyValueEntry) {
 		r := Replica{}
 		if json.Unmarshal(e.Value(), &r) != nil || r.ID == "" {
 			r = Replica{ID: e.Key()} // a newer version's: it lives all the same
@@ -51,7 +51,7 @@ func Look(ctx context.Context, js jetstream.JetStream, names events.Names) (Pict
 	if err != nil {
 		return p, err
 	}
-	err = each(ctx, js, names.Leases(), func(e jetstream.KeyValueEntry) {
+	err = lookInto(ctx, js, names.Leases(), func(e jetstream.KeyValueEntry) {
 		var shard int
 		if _, err := fmt.Sscanf(e.Key(), "%d", &shard); err != nil {
 			return
@@ -63,17 +63,22 @@ func Look(ctx context.Context, js jetstream.JetStream, names events.Names) (Pict
 	return p, err
 }
 
-// each gives what is in a bucket now.
-func each(ctx context.Context, js jetstream.JetStream, bucket string, do func(jetstream.KeyValueEntry)) error {
+func lookInto(ctx context.Context, js jetstream.JetStream, bucket string, do func(jetstream.KeyValueEntry)) error {
 	kv, err := walk.Bucket(ctx, js, bucket)
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
+	return each(ctx, kv, do)
+}
+
+// each gives what is in a bucket now. One that was broken off is an error: a list of keys,
+// as the client makes it, would end as if that were all.
+func each(ctx context.Context, kv jetstream.KeyValue, do func(jetstream.KeyValueEntry), o ...jetstream.WatchOpt) error {
 	watching, stop := context.WithCancel(ctx)
-	w, err := kv.WatchAll(watching, jetstream.IgnoreDeletes())
+	w, err := kv.WatchAll(watching, append(o, jetstream.IgnoreDeletes())...)
 	if err != nil {
 		stop()
-		return fmt.Errorf("read bucket %s: %w", bucket, err)
+		return fmt.Errorf("read bucket %s: %w", kv.Bucket(), err)
 	}
 	defer func() {
 		stop()
@@ -86,5 +91,5 @@ func each(ctx context.Context, js jetstream.JetStream, bucket string, do func(je
 		}
 		do(e)
 	}
-	return errors.Join(ctx.Err(), fmt.Errorf("read bucket %s: the watch was closed", bucket))
+	return errors.Join(ctx.Err(), fmt.Errorf("read bucket %s: the watch was closed", kv.Bucket()))
 }
