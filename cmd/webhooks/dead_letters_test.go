@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,4 +37,43 @@ func TestALetterThatCannotBeReadIsListedToo(t *testing.T) {
 	wantSaid(t, out, "dead letter 2 has format", "a newer version wrote it")
 	out, _, _ = s.command(t, "dead-letters", "list")
 	wantSaid(t, out, "r1", "dead letter 2 has format")
+}
+
+// Eight such letters fill the half of a lane that what is sent again may have.
+func TestWhatALaneHasNoRoomForStaysADeadLetter(t *testing.T) {
+	s := atRest(t)
+	s.endpointAt(t, "s1", true)
+	s.endpointAt(t, "s2", true)
+	const fits, more = 8, 3
+	long := bytes.Replace(event("s1", "r1"), []byte("{"), []byte(`{"pad":"`+strings.Repeat("x", 32<<20/fits-1000)+`",`), 1)
+	for i := range fits + more {
+		s.giveUpOn(t, "s1", fmt.Sprint("r", i), long)
+	}
+	s.giveUpOn(t, "s2", "r1", event("s2", "r1"))
+	redrive := []string{"dead-letters", "redrive", "--all", "--event-max-bytes", "5MiB"}
+	wantStaying := func(out, errw string, code exitCode, done, stay string) {
+		t.Helper()
+		wantSaid(t, out, done)
+		wantSaid(t, errw, "3 letters stay (", "the lane of survey s1 has no room for it", "try: run the same again when the lane has drained; how far it is: webhooks lanes --survey s1", stay)
+		if code != exitFailure {
+			t.Errorf("ends with %d", code)
+		}
+	}
+	out, errw, code := s.command(t, append(redrive, "--dry-run")...)
+	wantStaying(out, errw, code, "9 dead letters (", "error: 3 dead letters would stay")
+	out, errw, code = s.command(t, redrive...)
+	wantStaying(out, errw, code, "9 dead letters (", "error: 3 dead letters were not redriven")
+	lane, err := s.js.Stream(t.Context(), s.names.Lanes())
+	must(t, err)
+	if n := lane.CachedInfo().State.Msgs; n != fits+1 {
+		t.Errorf("%d events are in lanes, want %d", n, fits+1)
+	}
+	out, _, _ = s.command(t, append(redrive, "--json")...)
+	wantSaid(t, out, `"error":"the lane of survey s1 has no room for it`, `"hint":"run the same again`, `"letters":0,"bytes":0,"failed":3`)
+	must(t, lane.Purge(t.Context())) // it has drained
+	out, errw, code = s.command(t, redrive...)
+	wantSaid(t, out, "3 dead letters (")
+	if code != exitOK {
+		t.Errorf("ends with %d: %s", code, errw)
+	}
 }
