@@ -220,7 +220,7 @@ func TestAPanicAnywhereCostsNoEventAndNoProcess(t *testing.T) {
 		"watching the replays":          {place: panics.PlaceReplay, within: "replay.(*Runner).watch", times: 2, does: func(w *world) { w.advance(6 * time.Minute); publish(w) }},
 		"leaving a replay":              {place: panics.PlaceReplay, within: "(*worker).leave", times: 1, before: publish, does: func(w *world) { w.replay(nil) }},
 		"an event of a replay":          {place: panics.PlaceEvent, within: "(*sending).consider", times: 1, before: publish, does: func(w *world) { w.replay(nil) }, buried: 1},
-		"the room for a replayed event": {place: panics.PlaceSettle, within: "(*rooms).take", times: 1, before: func(w *world) { whole(w); w.publishMany(broken, 6) }, does: func(w *world) { w.replay(nil) }},
+		"the room for a replayed event": {place: panics.PlaceSettle, within: "(*Rooms).Take", times: 1, before: func(w *world) { whole(w); w.publishMany(broken, 6) }, does: func(w *world) { w.replay(nil) }},
 		"dialling":                      {place: panics.PlaceDial, within: "(*Client).dialTCP", times: 1, does: publish},
 	} {
 		t.Run(name, func(t *testing.T) {

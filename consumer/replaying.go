@@ -9,6 +9,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/admit"
 	"github.com/popsee/webhooks/consumer/internal/wait"
+	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/replay"
 	"github.com/popsee/webhooks/events"
 )
@@ -40,7 +41,7 @@ func (c fromReplays) Begin(job replay.Record) replay.Sending {
 	if len(job.Surveys) == 1 {
 		s.alone, s.only = true, job.Surveys[0]
 	}
-	s.room = newRooms(c.js, c.o.Layout.Names, c.o.LaneEvents, c.o.LaneBytes, c.o.Panics)
+	s.room = lanes.NewRooms(c.js, c.o.Layout.Names, lanes.RoomOptions{Events: c.o.LaneEvents, Bytes: c.o.LaneBytes, Panics: c.o.Panics})
 	c.ways.add(s.way)
 	return s
 }
@@ -66,7 +67,7 @@ func meantBy(job replay.Record) func(events.Survey, events.Event) bool {
 type sending struct {
 	c     *Consumer
 	way   *way
-	room  *rooms
+	room  *lanes.Rooms
 	alone bool          // it is about one survey or response: nobody else's events wait behind one that waits
 	only  events.Survey // that survey; empty when there are several, or it is not known
 }
@@ -165,7 +166,7 @@ func (s *sending) weigh(work context.Context, end conclusion, w *waiting) place 
 	if p := s.placeOf(end, *w, false); p == placeLater && w.long < replayPatience {
 		return p
 	}
-	room, err := s.room.take(work, survey, len(end.parked.Body))
+	room, err := s.room.Take(work, survey, len(end.parked.Body))
 	if err != nil {
 		s.c.quiet.Warn(err, "the room in a lane is not known; a replayed event waits")
 		return placeBack

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/table"
+
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/events"
 )
@@ -64,7 +66,9 @@ func (c *deadLettersList) Run(w *world) error {
 	t := w.newTable("LETTER", "BURIED", "SURVEY", "RESPONSE", "REASON", "TRIES", "BYTES")
 	for l, err := range deadletters.New(s.js, s.names).List(w.ctx, f) {
 		if unreadable, ok := errors.AsType[*deadletters.Unreadable](err); ok {
-			t.AppendRow([]any{l.Sequence, shortTime(l.Buried), "", "", unreadable.Error()})
+			if err := c.leftOut(w, t, l, unreadable); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
@@ -86,6 +90,15 @@ func (c *deadLettersList) Run(w *world) error {
 		t.Render()
 	}
 	return nil
+}
+
+// leftOut shows a letter that cannot be read: it counts in status, and must be seen here.
+func (c *deadLettersList) leftOut(w *world, t table.Writer, l deadletters.Letter, why *deadletters.Unreadable) error {
+	if !c.JSON {
+		t.AppendRow([]any{l.Sequence, shortTime(l.Buried), "", "", why.Error()})
+		return nil
+	}
+	return w.printJSON(map[string]any{"letter": l.Sequence, "buried": l.Buried, "error": why.Error(), "hint": why.Hint()})
 }
 
 // shortTime is a time as tables show it.

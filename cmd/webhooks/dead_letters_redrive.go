@@ -31,7 +31,7 @@ func (c *deadLettersRedrive) Run(w *world) error {
 		return err
 	}
 	defer s.close()
-	back, err := newHandBack(w.ctx, s, int(c.EventMaxBytes))
+	back, err := newHandBack(w.ctx, s, int(c.EventMaxBytes), c.DryRun)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (r *redriving) rehearse(ctx context.Context, store *deadletters.Store, f de
 			l.Body, err = store.Body(ctx, l)
 		}
 		if err == nil {
-			_, err = r.back.waiting(ctx, l)
+			_, err = r.back.placed(ctx, l)
 		}
 		switch {
 		case err == nil:

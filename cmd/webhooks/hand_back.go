@@ -27,6 +27,7 @@ type handBack struct {
 	editor   *config.Editor
 	maxBytes int
 	since    time.Time // when the event stream was made: sequences of before mean other events
+	room     *lanes.Rooms
 
 	mu    sync.Mutex              // guards what follows
 	known map[events.Survey]error // survey -> whether it can take events: nil, or a refusal
@@ -44,7 +45,8 @@ func refuse(hint, format string, args ...any) error {
 	return &refusal{withHint(hint, format, args...)}
 }
 
-func newHandBack(ctx context.Context, s *session, maxBytes int) (*handBack, error) {
+// newHandBack hands nothing back yet; in a rehearsal nothing is ever parked.
+func newHandBack(ctx context.Context, s *session, maxBytes int, rehearsal bool) (*handBack, error) {
 	kv, err := s.bucket(ctx, s.names.Endpoints())
 	if err != nil {
 		return nil, err
@@ -55,13 +57,13 @@ func newHandBack(ctx context.Context, s *session, maxBytes int) (*handBack, erro
 	}
 	return &handBack{
 		session: s, editor: config.NewEditor(kv, endpoints.Lenient()), maxBytes: maxBytes, since: layout.Born(stream.CachedInfo()),
-		known: map[events.Survey]error{},
+		room: lanes.NewRooms(s.js, s.names, lanes.RoomOptions{Rehearsal: rehearsal}), known: map[events.Survey]error{},
 	}, nil
 }
 
 // park stores a letter's event in its lane.
 func (h *handBack) park(ctx context.Context, l deadletters.Letter) error {
-	w, err := h.waiting(ctx, l)
+	w, err := h.placed(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -70,6 +72,22 @@ func (h *handBack) park(ctx context.Context, l deadletters.Letter) error {
 		return withHint("see what fills it with: webhooks lanes", "%w", err)
 	}
 	return err
+}
+
+// placed is the event of a letter with a place taken in its lane. As of a replay, as
+// much goes there as leaves half of it to live events: an endpoint's letters may be
+// many times what its lane is to hold.
+func (h *handBack) placed(ctx context.Context, l deadletters.Letter) (lanes.Waiting, error) {
+	w, err := h.waiting(ctx, l)
+	if err != nil {
+		return w, err
+	}
+	room, err := h.room.Take(ctx, w.Survey, len(w.Body))
+	if err == nil && !room {
+		err = refuse("run the same again when the lane has drained; how far it is: webhooks lanes --survey "+string(w.Survey),
+			"the lane of survey %s has no room for it: one half takes what is sent again, the other is left to new events", w.Survey)
+	}
+	return w, err
 }
 
 // waiting is the event of a letter as it waits in its lane: under its own id, and

@@ -26,7 +26,7 @@ func TestWhatMayBeHandedBack(t *testing.T) {
 	s.mend(t, func(ctx context.Context, b *health.Board) error {
 		return b.Disable(ctx, "given-up", health.Disabled{At: time.Now(), By: health.ByEndpoint, Why: "it answered 410 Gone", Revision: 9}, "410")
 	})
-	back, err := newHandBack(t.Context(), s.session, events.MaxBytes)
+	back, err := newHandBack(t.Context(), s.session, events.MaxBytes, false)
 	must(t, err)
 	published := time.Now().Add(time.Minute)
 	for name, c := range map[string]struct {
@@ -72,7 +72,7 @@ func TestWhatMayBeHandedBack(t *testing.T) {
 func TestAnAnswerThatDidNotComeIsAskedForAgain(t *testing.T) {
 	s := atRest(t)
 	s.endpointAt(t, "s1", true)
-	back, err := newHandBack(t.Context(), s.session, events.MaxBytes)
+	back, err := newHandBack(t.Context(), s.session, events.MaxBytes, false)
 	must(t, err)
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -92,7 +92,7 @@ func TestAnAnswerThatDidNotComeIsAskedForAgain(t *testing.T) {
 func TestAnEndpointIsLookedUpOnceForManyLetters(t *testing.T) {
 	s := atRest(t)
 	ep := s.endpointAt(t, "s1", true)
-	back, err := newHandBack(t.Context(), s.session, events.MaxBytes)
+	back, err := newHandBack(t.Context(), s.session, events.MaxBytes, false)
 	must(t, err)
 	must(t, back.takes(t.Context(), "s1"))
 	kv, err := s.bucket(t.Context(), s.names.Endpoints())

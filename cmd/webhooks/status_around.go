@@ -12,6 +12,7 @@ import (
 
 	"github.com/popsee/webhooks/consumer/formats"
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/leases"
 	"github.com/popsee/webhooks/consumer/replay"
 )
@@ -198,7 +199,7 @@ func (r rateView) String() string {
 // clock.
 type look struct {
 	at        time.Time
-	last      uint64
+	come      uint64 // grows by one with each event that comes
 	unsettled uint64
 }
 
@@ -239,8 +240,19 @@ func (s *session) look(ctx context.Context) (look, error) {
 	}
 	info := cons.CachedInfo()
 	return look{
-		at: info.TimeStamp, last: stream.CachedInfo().State.LastSeq, unsettled: info.NumPending + uint64(info.NumAckPending), //nolint:gosec // never negative
+		at: info.TimeStamp, come: come(stream.CachedInfo(), info), unsettled: info.NumPending + uint64(info.NumAckPending), //nolint:gosec // never negative
 	}, nil
+}
+
+// come counts the events that have come. Where the stream holds other messages too, its
+// sequences count those as well: there it is what the consumer has given out and what
+// waits to be. One that is given out twice counts twice, which the server does not tell
+// apart.
+func come(stream *jetstream.StreamInfo, cons *jetstream.ConsumerInfo) uint64 {
+	if len(layout.FiltersOf(cons.Config)) == 0 {
+		return stream.State.LastSeq
+	}
+	return cons.Delivered.Consumer + cons.NumPending
 }
 
 // rateOf is what happened between two looks. What was settled is what came in and
@@ -251,7 +263,7 @@ func rateOf(a, b look) *rateView {
 	if seconds <= 0 {
 		return nil
 	}
-	published := float64(b.last) - float64(a.last)
+	published := float64(b.come) - float64(a.come)
 	settled := published - (float64(b.unsettled) - float64(a.unsettled))
 	return &rateView{Seconds: seconds, Published: max(published, 0) / seconds, Settled: max(settled, 0) / seconds}
 }

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
+	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/events"
 )
 
@@ -106,5 +108,36 @@ func TestRates(t *testing.T) {
 		if r.Published != c.published || r.Settled != c.settled {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+}
+
+// The platform may own the event stream, and keep other messages there.
+func TestTheRateCountsNoMessagesOfOthers(t *testing.T) {
+	s := atRest(t)
+	stream, err := s.js.Stream(t.Context(), s.names.Stream())
+	must(t, err)
+	cfg := stream.CachedInfo().Config
+	cfg.Subjects = append(cfg.Subjects, "surveys.>")
+	_, err = s.js.UpdateStream(t.Context(), cfg)
+	must(t, err)
+	must(t, s.js.DeleteConsumer(t.Context(), cfg.Name, s.names.Consumer()))
+	cons, err := s.js.CreateConsumer(t.Context(), cfg.Name, layout.Layout{Names: s.names}.Consumer(1, layout.Filters(cfg, s.names.Subjects())))
+	must(t, err)
+	a, err := s.look(t.Context())
+	must(t, err)
+	for range 5 {
+		_, err := s.js.Publish(t.Context(), "surveys.changed", []byte("{}"))
+		must(t, err)
+	}
+	s.publish(t, "s1", "r1", "r2", "r3")
+	got, err := cons.Fetch(2, jetstream.FetchMaxWait(patience))
+	must(t, err)
+	must(t, (<-got.Messages()).DoubleAck(t.Context())) // the other is in hand
+	<-got.Messages()
+	b, err := s.look(t.Context())
+	must(t, err)
+	a.at, b.at = noon, later(time.Second)
+	if r := rateOf(a, b); r.Published != 3 || r.Settled != 1 {
+		t.Errorf("3 events came and 1 was settled, and the rate is %+v", *r)
 	}
 }

@@ -99,21 +99,39 @@ func (f *facts) inLane() ending {
 		return e
 	}
 	due, ok := delivery.Next(latest(f.waiting.Parked, f.health.Recovered), f.id, f.now)
+	last, tried := f.triedByItself()
+	reason := f.waiting.Reason
+	if tried {
+		reason = string(last.Reason)
+	}
 	switch {
 	case f.health.Failing():
 		e.Now += fmt.Sprintf(": its endpoint fails since %s, last: %s", ago(f.health.Since, f.now), f.health.Reason)
 		e.NextAt = f.health.NextProbe
 		e.Next = "one event is tried at " + ahead(e.NextAt, f.now) + "; once one is accepted, all that waits is sent at once"
-	case f.waiting.DueNow:
+	case f.waiting.DueNow && !tried:
 		e.Next = "it is sent as soon as its turn comes"
 	case ok:
-		e.Now += ": it fails by itself, with " + f.waiting.Reason
+		e.Now += ": it fails by itself, with " + reason
 		e.Next, e.NextAt = "it is tried again at about "+ahead(due, f.now), due
 	default:
-		e.Now += ": it fails by itself, with " + f.waiting.Reason
+		e.Now += ": it fails by itself, with " + reason
 		e.Next = "its schedule has ended: after one more try it becomes a dead letter"
 	}
 	return e
+}
+
+// triedByItself is its last try from its lane that failed. That an event was due at
+// once when it was parked says nothing any more when it has been tried since: its own
+// schedule does then. When its endpoint works again after that, all is due once more.
+func (f *facts) triedByItself() (last deliverylog.Record, found bool) {
+	since := latest(f.waiting.Parked, f.health.Recovered)
+	for _, r := range f.records {
+		if r.Kind == deliverylog.KindAttempt && r.Verdict == delivery.Again && !r.At.Before(since) && !r.At.Before(last.At) {
+			last, found = r, true
+		}
+	}
+	return last, found
 }
 
 func latest(a, b time.Time) time.Time {

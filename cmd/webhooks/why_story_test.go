@@ -105,6 +105,47 @@ func TestStories(t *testing.T) {
 			[]string{"it fails by itself, with 4xx", "tried again at about 2026-01-31T14:0"},
 			nil, nil,
 		},
+		"waiting because it fails by itself, though its endpoint failed when it was parked": {
+			published(func(f *facts) {
+				f.records = []deliverylog.Record{
+					attempt(time.Second, 1, delivery.Again, 0, "timeout"), settlement(deliverylog.KindParked, 2*time.Second),
+					attempt(9*time.Minute, 2, delivery.Again, 503, "5xx"), attempt(40*time.Minute, 3, delivery.Again, 400, "4xx"),
+				}
+				f.waiting = standing(2*time.Second, true, "timeout")
+			}),
+			isWaiting,
+			[]string{"published", "timeout", "put into its lane", "status 503", "status 400"},
+			[]string{"it fails by itself, with 4xx", "tried again at about 2026-01-31T14:0"},
+			nil, nil,
+		},
+		"waiting because it fails by itself, redriven": {
+			published(func(f *facts) {
+				f.records = []deliverylog.Record{attempt(11*time.Minute, 4, delivery.Again, 422, "4xx")}
+				f.waiting = standing(10*time.Minute, true, reasonRedriven)
+			}),
+			isWaiting, nil,
+			[]string{"it fails by itself, with 4xx", "tried again at about 2026-01-31T14:1"},
+			nil, nil,
+		},
+		"waiting for its turn, as its endpoint works again since it was tried": {
+			published(func(f *facts) {
+				f.records = []deliverylog.Record{attempt(11*time.Minute, 2, delivery.Again, 0, "timeout")}
+				f.waiting = standing(time.Second, true, "timeout")
+				f.health.Recovered = later(50 * time.Minute)
+			}),
+			isWaiting, nil,
+			[]string{"as soon as its turn comes"},
+			nil, nil,
+		},
+		"waiting for its turn after a try that was our own fault": {
+			published(func(f *facts) {
+				f.records = []deliverylog.Record{attempt(11*time.Minute, 2, delivery.Ours, 0, "secret")}
+				f.waiting = standing(10*time.Minute, true, "owed")
+			}),
+			isWaiting, nil,
+			[]string{"as soon as its turn comes"},
+			nil, nil,
+		},
 		"waiting at the end of its schedule": {
 			published(func(f *facts) { f.now, f.waiting = later(100*time.Hour), standing(time.Second, false, "4xx") }),
 			isWaiting, nil,
