@@ -8,7 +8,7 @@
 //	                ║          ║        ║
 //	            replica0   replica1  replica2 ──► receiver (TLS)
 //
-//	go run ./deployments/faults                          about ten minutes
+//	go run ./deployments/faults                          about eleven minutes, twelve at most
 //	go run ./deployments/faults --only 'kill -9' --seed 7
 //	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
 //
@@ -88,5 +88,5 @@
 //	check        what is asked after a fault
 //	breaking     what is known of a fault while it lasts
 //	faults  pauses  reach  destroy  rolling   the faults
-//	suite  table   one run, and how it is written down
+//	suite  table  limit   one run, how it is written down, and that it takes too long
 package main
