@@ -57,7 +57,9 @@
 // because all else is settled when a check ends: later ones may make besides what then
 // stood in lanes although it had been delivered, which is counted.
 //
-// A stop that was asked for makes none, and the process ends with exit code 0; where
+// A stop that was asked for makes none, also not of what lanes had in hand: what stands
+// there although it was delivered must be gone 15 s after all is settled, because the next
+// owner may try it until then. And the process ends with exit code 0; where
 // its disk was full it may say with another one that something could not be finished.
 //
 // New events are delivered 15 s after NATS acknowledges events again. From the
