@@ -50,6 +50,16 @@ func (l *ledger) answeredIn(s stretch) (all, late int) {
 	return all, late
 }
 
+// bound is how many duplicates there may be of those that can be explained, when some
+// events stood in lanes before although they had been delivered. A few kills may cost as
+// much as a whole storm, for only over many of them an average says something.
+func (f fault) bound(explained, stood int) int {
+	if f.each == 0 {
+		return explained
+	}
+	return min(explained, f.each*max(f.times, storm)+stood)
+}
+
 // standing are the events that stand in lanes although they have been delivered. A lane
 // that could not remove them gives them to its next owner, or when its endpoint works
 // again, however many faults later. Once a check has found everything settled, nothing

@@ -14,6 +14,35 @@ func TestWhatStandsInALaneAndWasDeliveredMayComeAgain(t *testing.T) {
 	}
 }
 
+func TestAStormMayCostTenDuplicatesAKill(t *testing.T) {
+	for name, c := range map[string]struct {
+		f                      fault
+		explained, stood, want int
+	}{
+		"what is not a storm":               {fault{times: 3}, 1480, 7, 1480},
+		"a storm":                           {fault{times: storm, each: 10}, 1480, 0, 170},
+		"a storm, and what stood in lanes":  {fault{times: storm, each: 10}, 1480, 7, 177},
+		"a storm that exposed less":         {fault{times: storm, each: 10}, 90, 7, 90},
+		"its last part, of a few kills":     {fault{times: 3, each: 10}, 1480, 0, 170},
+		"more kills than a storm has today": {fault{times: 2 * storm, each: 10}, 1480, 0, 340},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.f.bound(c.explained, c.stood); got != c.want {
+				t.Errorf("%d may be, want %d", got, c.want)
+			}
+		})
+	}
+	storms := 0
+	for _, f := range clustered(50) {
+		if f.name == "kill -9 replicas" && f.each > 0 && f.times > 0 {
+			storms += f.times
+		}
+	}
+	if storms != 50 {
+		t.Errorf("%d kills of 50 are bounded on average", storms)
+	}
+}
+
 func TestOnlyAnswersOfItsTimeAreExplained(t *testing.T) {
 	now := time.Now()
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }

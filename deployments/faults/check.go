@@ -80,9 +80,9 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 	if c.Gap > resumeWithin {
 		c.complain("nothing was delivered for %s, although NATS acknowledged events", c.Gap.Round(100*time.Millisecond))
 	}
-	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.mayRepeat(b.began, now)
+	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, f.bound(d.mayRepeat(b.began, now), d.standing)
 	if c.Again > c.Allowed {
-		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
+		c.complain("%d duplicates, there may be %d", c.Again, c.Allowed)
 	}
 	d.standing, d.looked = len(c.standing), c.looked
 	return c, ctx.Err()

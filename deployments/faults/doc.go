@@ -55,7 +55,8 @@
 // fault that takes the server's own memory, which no honest fault does, may repeat more:
 // all above the mark when the consumer is deleted. What a fault has not used up lapses,
 // because all else is settled when a check ends: later ones may make besides what then
-// stood in lanes although it had been delivered, which is counted.
+// stood in lanes although it had been delivered, which is counted. Over a storm of kills
+// there may be ten a kill, on average, however many are exposed.
 //
 // A stop that was asked for makes none, also not of what lanes had in hand: what stands
 // there although it was delivered must be gone 15 s after all is settled, because the next

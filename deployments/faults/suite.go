@@ -178,7 +178,7 @@ func (s *suite) heal(ctx context.Context, where string) error {
 	s.complainOfDead(c, w)
 	c.Settled, c.Again, c.Allowed = time.Since(began), s.ledger.totals().Again-before.Again, s.standing+s.sinceLooked(began)
 	if c.Again > c.Allowed {
-		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
+		c.complain("%d duplicates, there may be %d", c.Again, c.Allowed)
 	}
 	c.Wrong = append(c.Wrong, s.receiver.complaints()...)
 	s.row(row{Where: where, Fault: "everything mended", Times: 1, check: *c})
