@@ -59,8 +59,11 @@ func TestTheComposeFileIsOne(t *testing.T) {
 		if at := s.Environment["WEBHOOKS_NATS_MONITOR"]; at == nil || *at != strings.Join(monitors, ",") {
 			t.Errorf("service %s does not ask each node of NATS how it syncs", name)
 		}
-		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") {
-			t.Errorf("service %s may write or has capabilities", name)
+		if !slices.Contains(s.CapDrop, "ALL") {
+			t.Errorf("service %s has capabilities", name)
+		}
+		if !s.ReadOnly && len(handedOver(p, s)) == 0 {
+			t.Errorf("service %s may write, for no reason", name)
 		}
 		for variable := range s.Environment {
 			if !slices.Contains(settings(), variable) && !strings.HasPrefix(variable, "OTEL_") {
@@ -68,7 +71,29 @@ func TestTheComposeFileIsOne(t *testing.T) {
 			}
 		}
 	}
+	for name, s := range p.Services {
+		if handed := handedOver(p, s); s.ReadOnly && len(handed) > 0 {
+			t.Errorf("service %s is read-only, and docker compose up would fail: it is handed %v, which is not a file: that can be mounted", name, handed)
+		}
+	}
 	wantReceiverAllowed(t, p)
+}
+
+// handedOver are the secrets and configs that Compose writes into a service's container
+// before it starts. It refuses to where that is read-only; what comes of a file is
+// mounted.
+func handedOver(p *types.Project, s types.ServiceConfig) (names []string) {
+	for _, ref := range s.Secrets {
+		if p.Secrets[ref.Source].File == "" {
+			names = append(names, "secret "+ref.Source)
+		}
+	}
+	for _, ref := range s.Configs {
+		if p.Configs[ref.Source].File == "" {
+			names = append(names, "config "+ref.Source)
+		}
+	}
+	return names
 }
 
 // wantTaken asks nats-server whether it takes the node's configuration with the node's

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // How far behind a 2xx its acknowledgement may be, everything on the way included:
 // whoever is killed takes those of so long with it. Nodes keep one only when two of
@@ -47,15 +50,26 @@ func (l *ledger) answeredIn(s stretch) (all, late int) {
 	return all, late
 }
 
-// standing is how many events stand in lanes although they have been delivered. A lane
+// bound is how many duplicates there may be of those that can be explained, when some
+// events stood in lanes before although they had been delivered. A few kills may cost as
+// much as a whole storm, for only over many of them an average says something.
+func (f fault) bound(explained, stood int) int {
+	if f.each == 0 {
+		return explained
+	}
+	return min(explained, f.each*max(f.times, storm)+stood)
+}
+
+// standing are the events that stand in lanes although they have been delivered. A lane
 // that could not remove them gives them to its next owner, or when its endpoint works
 // again, however many faults later. Once a check has found everything settled, nothing
 // else comes again.
-func standing(all []event, w whereabouts) (n int) {
-	for i, there := range w.lane {
-		if there && all[i].accepted > 0 {
-			n++
+func standing(all []event, w whereabouts) (there []int) {
+	for i, in := range w.lane {
+		if in && all[i].accepted > 0 {
+			there = append(there, i)
 		}
 	}
-	return n
+	slices.Sort(there)
+	return there
 }

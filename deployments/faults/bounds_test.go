@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -8,8 +9,37 @@ import (
 func TestWhatStandsInALaneAndWasDeliveredMayComeAgain(t *testing.T) {
 	all := []event{{accepted: 1}, {}, {accepted: 2}, {accepted: 1}, {accepted: 1}}
 	w := whereabouts{lane: map[int]bool{0: true, 1: true, 2: true, 4: false}}
-	if n := standing(all, w); n != 2 {
-		t.Errorf("%d stand there, want the first and the third", n)
+	if got := standing(all, w); !slices.Equal(got, []int{0, 2}) {
+		t.Errorf("%v stand there, want the first and the third", got)
+	}
+}
+
+func TestAStormMayCostTenDuplicatesAKill(t *testing.T) {
+	for name, c := range map[string]struct {
+		f                      fault
+		explained, stood, want int
+	}{
+		"what is not a storm":               {fault{times: 3}, 1480, 7, 1480},
+		"a storm":                           {fault{times: storm, each: 10}, 1480, 0, 170},
+		"a storm, and what stood in lanes":  {fault{times: storm, each: 10}, 1480, 7, 177},
+		"a storm that exposed less":         {fault{times: storm, each: 10}, 90, 7, 90},
+		"its last part, of a few kills":     {fault{times: 3, each: 10}, 1480, 0, 170},
+		"more kills than a storm has today": {fault{times: 2 * storm, each: 10}, 1480, 0, 340},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.f.bound(c.explained, c.stood); got != c.want {
+				t.Errorf("%d may be, want %d", got, c.want)
+			}
+		})
+	}
+	storms := 0
+	for _, f := range clustered(50) {
+		if f.name == "kill -9 replicas" && f.each > 0 && f.times > 0 {
+			storms += f.times
+		}
+	}
+	if storms != 50 {
+		t.Errorf("%d kills of 50 are bounded on average", storms)
 	}
 }
 

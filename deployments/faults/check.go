@@ -29,7 +29,7 @@ type check struct {
 	Allowed int // of them
 	Wrong   []string
 
-	standing int       // in lanes although they had been delivered
+	standing []int     // events in lanes although they had been delivered
 	looked   time.Time // when that was
 }
 
@@ -71,17 +71,20 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 	if err := d.account(ctx, c, quorum); err != nil {
 		return c, err
 	}
+	if f.exact {
+		d.removed(ctx, c)
+	}
 	now := time.Now()
 	all, lasted := d.ledger.all(), stretch{b.began, now}
 	c.Rate, c.Gap = rate(all, lasted), worstGap(all, lasted)
 	if c.Gap > resumeWithin {
 		c.complain("nothing was delivered for %s, although NATS acknowledged events", c.Gap.Round(100*time.Millisecond))
 	}
-	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, d.mayRepeat(b.began, now)
+	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, f.bound(d.mayRepeat(b.began, now), d.standing)
 	if c.Again > c.Allowed {
-		c.complain("%d duplicates, %d could be explained", c.Again, c.Allowed)
+		c.complain("%d duplicates, there may be %d", c.Again, c.Allowed)
 	}
-	d.standing, d.looked = c.standing, c.looked
+	d.standing, d.looked = len(c.standing), c.looked
 	return c, ctx.Err()
 }
 

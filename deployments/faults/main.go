@@ -18,7 +18,7 @@ type command struct {
 	Kills    int           `default:"50" help:"Replicas killed in the storms."`
 	Rounds   int           `default:"1" help:"How often every fault comes."`
 	Only     []string      `help:"Only the faults whose names hold one of these."`
-	Limit    time.Duration `default:"12m" help:"When it stops, whatever has happened."`
+	Limit    time.Duration `default:"12m" help:"When it stops, whatever has happened; the time that building takes does not count."`
 	Keep     bool          `help:"Keep the folders, to read the logs."`
 	Markdown string        `type:"path" placeholder:"FILE" help:"Also write the table there."`
 

@@ -9,10 +9,11 @@ import (
 )
 
 // How long something stands still or is cut off. A pause is longer than AckWait, so
-// that what it had in hand is given to others before it goes on; a stall is not.
+// that what it had in hand is given to others before it goes on. A stall may end before
+// that, in its midst, or as a replica's leases run out, after ten seconds as well.
 const (
 	leastStall = time.Second
-	mostStall  = 5 * time.Second
+	mostStall  = 12 * time.Second
 	leastPause = 12 * time.Second
 	mostPause  = 40 * time.Second
 	cutFor     = 15 * time.Second
@@ -26,14 +27,25 @@ func (s *suite) pauseReplica(ctx context.Context) error {
 	return s.during(ctx, s.between(leastPause, mostPause), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
 }
 
+// pauseReplicas stalls one replica after the other.
 func (s *suite) pauseReplicas(ctx context.Context) error {
-	for _, r := range s.replicas {
-		err := s.during(ctx, s.between(leastStall, mostStall), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
+	n := len(s.replicas)
+	for i, which := range s.rng.Perm(n) {
+		r := s.replicas[which]
+		err := s.during(ctx, s.stall(i, n), func() { r.process.Signal(syscall.SIGSTOP) }, func() { r.process.Signal(syscall.SIGCONT) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stall is how long one of several stalls lasts, each somewhere in a part of the range of
+// its own: by chance alone one run in three would have none of about ten seconds.
+func (s *suite) stall(i, of int) time.Duration {
+	part := (mostStall - leastStall) / time.Duration(of)
+	least := leastStall + time.Duration(i)*part
+	return s.between(least, least+part)
 }
 
 // pauseLeader stops the node that leads the live consumer.

@@ -39,6 +39,7 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	if err := s.account(ctx, c, now); err != nil {
 		t.Fatal(err)
 	}
+	s.removed(ctx, c)
 	for _, wrong := range slices.Concat(c.Wrong, s.breaking.wrong, s.receiver.complaints()) {
 		t.Error(wrong)
 	}
