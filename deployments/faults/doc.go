@@ -8,7 +8,7 @@
 //	                ║          ║        ║
 //	            replica0   replica1  replica2 ──► receiver (TLS)
 //
-//	go run ./deployments/faults                          about eleven minutes, twelve at most
+//	go run ./deployments/faults                          about ten minutes, twelve at most
 //	go run ./deployments/faults --only 'kill -9' --seed 7
 //	go run ./deployments/faults --kills 500 --rounds 10 --limit 3h
 //
