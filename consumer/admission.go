@@ -89,7 +89,7 @@ func (c *Consumer) resolverFails(a delivery.Attempt) bool {
 
 // share is this replica's part of what an owner allows: limits hold across the
 // fleet. Each replica has an equal share, and the owner of the lane one more; it
-// has everything where all events take the way over the lane. A limit smaller
+// has everything while nobody else tries any, see [Consumer.laneAlone]. A limit smaller
 // than the fleet leaves each replica one at a time, or its part of the rate.
 func (c *Consumer) share(l config.Limits, shares int) admit.Limit {
 	all := max(len(c.leases.Replicas()), 1) + 1

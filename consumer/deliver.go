@@ -22,6 +22,11 @@ const (
 	heldSlow     = time.Second      // an attempt hangs; it ends within five
 )
 
+// othersSoon is how long before other replicas begin to try live events again a lane
+// goes back to its share: an attempt takes five seconds, and the clocks of machines may
+// differ by as much.
+const othersSoon = 10 * time.Second
+
 // fromLanes tries events that wait in lanes, through the same gate and client as
 // the live path.
 type fromLanes struct{ *Consumer }
@@ -62,12 +67,21 @@ func held(refusal admit.Refusal) lanes.Result {
 // laneLimit is what an owner allows to its lane.
 func (c *Consumer) laneLimit(survey events.Survey, l config.Limits, probe bool) admit.Limit {
 	shares := laneShare
-	if r, _ := c.health.Of(survey); r.OwedFrom != 0 || r.Failing() {
+	if c.laneAlone(survey) {
 		shares = everything
 	}
 	limit := c.share(l, shares)
 	limit.Probe = probe
 	return limit
+}
+
+// laneAlone says whether nobody but its lane tries a survey's events: its endpoint is
+// only probed, or what comes is promised to be brought, and no replay sends what came
+// before. That something is owed does not say so: a promise lapses minutes after the
+// endpoint works again, and what it covers may wait for hours.
+func (c *Consumer) laneAlone(survey events.Survey) bool {
+	r, _ := c.health.Of(survey)
+	return r.Probed() || r.PromisedAt(time.Now().Add(othersSoon)) && !c.replayed(survey)
 }
 
 // Deliver implements lanes.Deliverer.

@@ -106,7 +106,7 @@ func (c *Consumer) unwell(r health.Record, limits config.Limits, e events.Event,
 		return conclusion{action: actOwe, outcome: outcomeOwed, survey: e.Survey}, true
 	case r.DisabledAt(limits.Revision):
 		return c.parking(e, in, 0, "disabled", true), true
-	case r.Failing() && r.Disabled == nil:
+	case r.Probed():
 		return c.parking(e, in, 0, r.Reason, true), true
 	default:
 		return conclusion{}, false

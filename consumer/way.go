@@ -70,6 +70,13 @@ func (c *Consumer) eachWay(f func(*way)) {
 	}
 }
 
+// replayed says whether a replay of a survey's events is open here. Every replica works
+// on every replay, so it is open in the others as well.
+func (c *Consumer) replayed(survey events.Survey) (found bool) {
+	c.eachWay(func(w *way) { found = found || w.replay != "" && w.meant(survey, events.Event{}) })
+	return found
+}
+
 // countLive counts an event that the live consumer has let go.
 func (c *Consumer) countLive(outcome string, published time.Time) {
 	if outcome == outcomeDelivered {

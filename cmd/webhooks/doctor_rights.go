@@ -44,6 +44,7 @@ func rights(n events.Names) []right {
 		all = append(all, right{api("STREAM.INFO.%s", stream), "looking at stream " + stream})
 	}
 	all = append(all, right{api("STREAM.MSG.GET.KV_%s", n.Endpoints()), "being certain that a survey has no webhook"})
+	all = append(all, right{api("STREAM.PURGE.KV_%s", n.Health()), "forgetting what endpoints that work again have left"})
 	for _, bucket := range []string{n.State(), n.Endpoints(), n.Health(), n.Replicas(), n.Leases(), n.Replays()} {
 		all = append(all,
 			right{api("STREAM.INFO.KV_%s", bucket), "looking at bucket " + bucket},

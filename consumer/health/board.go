@@ -53,6 +53,7 @@ type Board struct {
 	records  sync.Map   // events.Survey -> known
 	trouble  error      // why the last watch ended; owned by run until it has returned
 	created  time.Time  // of the bucket that was watched last; likewise
+	cleanAt  time.Time  // old markers are removed then, see clean.go; likewise
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }
@@ -163,6 +164,7 @@ func (b *Board) watch(ctx context.Context, ready func()) error {
 				return errors.New("the watch was closed")
 			case e == nil: // all that was there has come
 				b.forgetAllBut(p)
+				b.cleanSoon(ctx, p.old)
 				p = nil
 				ready()
 			default:
@@ -216,6 +218,7 @@ func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
 type pass struct {
 	began time.Time
 	there map[events.Survey]bool
+	old   []marker // some of those that may be removed, the oldest
 }
 
 // before says that something was known when the pass began. What it brings is newer, or
@@ -236,6 +239,7 @@ func (b *Board) apply(e jetstream.KeyValueEntry, p *pass) {
 	k := known{Record: r, revision: e.Revision(), gone: e.Operation() != jetstream.KeyValuePut || err != nil}
 	if p != nil {
 		p.there[survey] = true
+		p.note(e)
 	}
 	b.learn(survey, k, p)
 }
@@ -254,12 +258,15 @@ type known struct {
 func (b *Board) learn(survey events.Survey, k known, p *pass) {
 	b.learning.Lock()
 	defer b.learning.Unlock()
-	if v, ok := b.records.Load(survey); ok {
-		old := v.(known)
-		older := old.revision > k.revision || old.gone && old.revision == k.revision
-		if older && !p.before(old) {
-			return
-		}
+	v, found := b.records.Load(survey)
+	old, _ := v.(known)
+	older := old.revision > k.revision || old.gone && old.revision == k.revision
+	if older && !p.before(old) {
+		return
+	}
+	if k.gone && (!found || old.gone) && p.before(old) {
+		b.records.Delete(survey) // whatever it was, nothing older is on its way here any more
+		return
 	}
 	k.learned = time.Now()
 	b.records.Store(survey, k)

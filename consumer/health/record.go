@@ -91,6 +91,17 @@ const (
 // Failing says whether the endpoint fails as a whole.
 func (r Record) Failing() bool { return !r.Since.IsZero() }
 
+// Probed says whether the endpoint fails as a whole and is tried by the owner of its lane
+// alone. One that is disabled is not tried at all, unless it has changed since.
+func (r Record) Probed() bool { return r.Failing() && r.Disabled == nil }
+
+// PromisedAt says whether every event that is published up to a moment is promised to be
+// brought into the lane, unless it stood in the event stream before the promise.
+func (r Record) PromisedAt(t time.Time) bool {
+	all := r.Promises()
+	return len(all) > 0 && all[len(all)-1].Until.After(t)
+}
+
 // Owes says whether an event is promised to be brought into the lane from the
 // event stream, and so may be let go.
 func (r Record) Owes(seq uint64, published time.Time) bool {
