@@ -97,7 +97,8 @@ type lane struct {
 	awaitsTo   time.Time        // no longer than until then: it may have been erased
 	fedTo      uint64           // the last copy that was fed
 	bringAt    time.Time        // not before
-	salvageAt  time.Time        // likewise, for what is about to leave the event stream
+	lookAt     time.Time        // it is looked at then whether what is owed is about to leave the event stream
+	salvageAt  time.Time        // and, before the event stream is full, not more often than that how old it is
 	promisedTo time.Time        // the promise of owed events is renewed then
 
 	arriving bool // what there was when its owner came is still being fed
@@ -111,6 +112,7 @@ type lane struct {
 	held      time.Time // nothing is started before
 	recovered time.Time // when the endpoint last began to work again; zero: not since this owner came
 
+	sentAt time.Time // when something was sent last, as far as its owner knows; or when the lane came to be
 	tended time.Time // when its owner last did what was to be done
 }
 
@@ -289,7 +291,7 @@ func (l *lane) heed(promises []health.Promise) {
 // something that tends it again when it comes: the end of a try, room, a promise.
 func (l *lane) wake() time.Time {
 	var first time.Time
-	for _, t := range []time.Time{l.startable(), l.removable(), l.awaiting(), l.bringAt, l.promisedTo} {
+	for _, t := range []time.Time{l.startable(), l.removable(), l.awaiting(), l.bringAt, l.promisedTo, l.lookAt} {
 		if t.After(l.tended) {
 			first = earlier(first, t)
 		}

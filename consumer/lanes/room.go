@@ -32,3 +32,26 @@ func Depth(ctx context.Context, js jetstream.JetStream, names events.Names, surv
 	}
 	return int(info.State.Subjects[subject]), nil //nolint:gosec // far from what an int holds
 }
+
+// room is what a lane can still take.
+type room struct {
+	events int
+	bytes  int64
+}
+
+// room is what there is in a lane; of a disabled endpoint's none, for nothing leaves it.
+func (s *shard) room(l *lane) room {
+	if l.disabled {
+		return room{}
+	}
+	return room{events: s.o.o.maxEvents() - l.live, bytes: s.o.o.maxBytes() - l.bytes}
+}
+
+// take takes what the first of some events need, and returns how many those are.
+func (r *room) take(ws []Waiting) (n int) {
+	for n < len(ws) && r.events > 0 && r.bytes > 0 {
+		r.events, r.bytes = r.events-1, r.bytes-int64(len(ws[n].Body))
+		n++
+	}
+	return n
+}

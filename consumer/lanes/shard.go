@@ -227,7 +227,7 @@ func (s *shard) take(ctx context.Context, f fed) {
 func (s *shard) lane(survey events.Survey) *lane {
 	l := s.lanes[survey]
 	if l == nil {
-		l = &lane{survey: survey, arriving: !s.read}
+		l = &lane{survey: survey, arriving: !s.read, sentAt: time.Now()}
 		s.lanes[survey] = l
 	}
 	return l

@@ -25,7 +25,7 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 		s.change(ctx, l.survey)
 		return
 	}
-	s.promise(ctx, l, r, now)
+	s.salvage(ctx, l, s.promise(ctx, l, r, now), now)
 	s.start(ctx, l)
 	s.bring(ctx, l, r, now) // knows by then whether anything is left to start
 	s.clean(ctx, l, now)
@@ -137,6 +137,7 @@ func (s *shard) land(ctx context.Context, l *lane, g landing, changes int) {
 		l.landed(g.entry, g.gone, time.Time{}, now) // the lane is held, not the event
 	} else {
 		l.landed(g.entry, g.gone, g.due, now)
+		l.sentAt = now
 	}
 	switch r := g.result; {
 	case r.Verdict == Done:
