@@ -176,7 +176,7 @@ func TestWhatOnlyTheLaneHasBecomesADeadLetterWhenItsEndpointIsDisabled(t *testin
 	story(t, func(t *testing.T, w *world) {
 		w.calm = 5 * time.Minute
 		w.disable = 6 * time.Hour
-		w.endpoint("s1").answers(500)
+		r := w.endpoint("s1").answers(500)
 		w.start()
 		w.publishMany("s1", 30)
 		w.advance(time.Minute)
@@ -189,6 +189,11 @@ func TestWhatOnlyTheLaneHasBecomesADeadLetterWhenItsEndpointIsDisabled(t *testin
 		letters := w.letters()
 		if len(letters) != 30 || letters[0].Reason != "disabled" {
 			t.Errorf("%d dead letters, want 30 for the endpoint being disabled", len(letters))
+		}
+		for _, l := range letters {
+			if tries := r.tries(l.EventID); l.Attempts != len(tries) || l.First.IsZero() != (l.Attempts == 0) || l.Attempts == 0 && !l.Last.IsZero() {
+				t.Errorf("the letter of an event that was tried %d times says %d, first %s, last %s", len(tries), l.Attempts, l.First, l.Last)
+			}
 		}
 		if r, _ := w.health("s1"); r.OwedFrom != 31 {
 			t.Errorf("the other ten are not owed: the record is %+v", r)

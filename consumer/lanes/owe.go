@@ -162,7 +162,7 @@ func (s *shard) lost(survey events.Survey, e entry) (g landing) {
 	case w == nil:
 		g.gone = true
 	default:
-		g.gone = s.bury(s.kept, w, Result{Reason: reasonDisabled, Detail: "its endpoint is disabled, and it has left the event stream"}) == nil
+		g.gone = s.bury(s.kept, w, int(e.tries), Result{Reason: reasonDisabled, Detail: "its endpoint is disabled, and it has left the event stream"}) == nil
 	}
 	return g
 }

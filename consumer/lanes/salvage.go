@@ -136,7 +136,7 @@ func (s *saving) keep(ctx context.Context, batch []Waiting) (last uint64, err er
 		return last, err
 	}
 	for _, w := range batch[n:] {
-		if err := s.bury(ctx, &w, s.why); err != nil {
+		if err := s.bury(ctx, &w, 0, s.why); err != nil {
 			return last, err
 		}
 	}
