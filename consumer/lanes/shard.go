@@ -217,7 +217,7 @@ func (s *shard) take(ctx context.Context, f fed) {
 	case f.foreign && (l.foreign == 0 || f.entry.seq < l.foreign):
 		l.foreign = f.entry.seq
 	case !f.foreign && !l.add(f.entry):
-		l.redundant(f.entry, time.Now())
+		l.redundant(l.double(f.entry), time.Now())
 	}
 	if s.read {
 		s.tend(ctx, l)
