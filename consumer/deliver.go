@@ -113,7 +113,7 @@ func (c fromLanes) Deliver(ctx context.Context, w lanes.Waiting) (r lanes.Result
 // resultOf is what an attempt's end means for an event in a lane.
 func (c *Consumer) resultOf(got admitted, w lanes.Waiting) lanes.Result {
 	a := got.attempt
-	r := lanes.Result{Reason: string(a.Reason), Detail: a.Detail, After: a.After, Revision: a.Revision}
+	r := lanes.Result{Reason: string(a.Reason), Detail: a.Detail, After: a.After, Revision: a.Revision, Tried: a.Started}
 	switch {
 	case got.ours:
 		r.Verdict, r.After = lanes.Held, heldOurs/2+rand.N(heldOurs) //nolint:gosec // jitter is no secret

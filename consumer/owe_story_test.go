@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/popsee/webhooks/config"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/lanes"
 )
@@ -175,7 +176,7 @@ func TestWhatOnlyTheLaneHasBecomesADeadLetterWhenItsEndpointIsDisabled(t *testin
 	story(t, func(t *testing.T, w *world) {
 		w.calm = 5 * time.Minute
 		w.disable = 6 * time.Hour
-		w.endpoint("s1").answers(500)
+		r := w.endpoint("s1").answers(500)
 		w.start()
 		w.publishMany("s1", 30)
 		w.advance(time.Minute)
@@ -188,6 +189,11 @@ func TestWhatOnlyTheLaneHasBecomesADeadLetterWhenItsEndpointIsDisabled(t *testin
 		letters := w.letters()
 		if len(letters) != 30 || letters[0].Reason != "disabled" {
 			t.Errorf("%d dead letters, want 30 for the endpoint being disabled", len(letters))
+		}
+		for _, l := range letters {
+			if tries := r.tries(l.EventID); l.Attempts != len(tries) || l.First.IsZero() != (l.Attempts == 0) || l.Attempts == 0 && !l.Last.IsZero() {
+				t.Errorf("the letter of an event that was tried %d times says %d, first %s, last %s", len(tries), l.Attempts, l.First, l.Last)
+			}
 		}
 		if r, _ := w.health("s1"); r.OwedFrom != 31 {
 			t.Errorf("the other ten are not owed: the record is %+v", r)
@@ -332,15 +338,20 @@ func TestRetryAfterIsHeededWithinReason(t *testing.T) {
 }
 
 // TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt lets the event stream roll over
-// while an endpoint is disabled, or fails with a full lane: what is owed to it must not
-// go with the oldest.
+// while something is owed to an endpoint, for whatever reason: it must not go with the
+// oldest.
 func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
+		owner  func(e *config.Endpoint) // what the endpoint's owner has set
 		reason string
+		least  int // dead letters
 	}{
-		"it is disabled":             {http.StatusGone, "disabled"},
-		"it fails, its lane is full": {http.StatusInternalServerError, "failing"},
+		"it is disabled":                        {http.StatusGone, nil, "disabled", 50},
+		"it fails, its lane is full":            {http.StatusInternalServerError, nil, "failing", 50},
+		"it is switched off":                    {http.StatusOK, func(e *config.Endpoint) { e.Enabled = false }, "no-room", 50},
+		"it cannot be used":                     {http.StatusOK, func(e *config.Endpoint) { e.Secrets[0].Sealed = e.Secrets[0].Sealed[:40] }, "no-room", 50},
+		"it is limited to less than what comes": {http.StatusOK, func(e *config.Endpoint) { e.RatePerSecond = 0.005 }, "no-room", 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(t *testing.T, w *world) {
@@ -351,8 +362,13 @@ func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
 				cfg.MaxMsgs = 400
 				_, err = w.js.UpdateStream(t.Context(), cfg)
 				must(t, err)
-				w.endpoint("s1").answers(c.status)
+				r := w.endpoint("s1").answers(c.status)
 				w.endpoint("other")
+				mended, e := w.stored("s1"), w.stored("s1")
+				if c.owner != nil {
+					c.owner(&e)
+					w.put(e)
+				}
 				w.start()
 				w.publishMany("s1", 30)
 				w.advance(2 * time.Minute)
@@ -361,15 +377,16 @@ func TestWhatIsOwedIsSavedBeforeTheEventStreamDropsIt(t *testing.T) {
 					w.publishMany("other", 20)
 					w.advance(2 * time.Minute)
 				}
-				w.wantLogWithout("has dropped these sequences")
 				letters := w.letters()
-				if len(letters) < 50 || letters[0].Reason != c.reason {
+				if len(letters) < c.least || letters[0].Reason != c.reason {
 					t.Errorf("%d dead letters, want most of what was owed, for %q", len(letters), c.reason)
 				}
-				w.internet.at("s1").answers(200)
-				w.put(w.stored("s1"))
+				r.answers(200)
+				w.put(mended)
 				w.advance(10 * time.Minute)
-				if delivered := w.internet.at("s1").acceptedInAll(); delivered+len(letters) != 180 {
+				w.wantLogWithout("has dropped these sequences")
+				letters = w.letters()
+				if delivered := r.acceptedInAll(); delivered+len(letters) != 180 {
 					t.Errorf("%d delivered and %d dead letters, of 180", delivered, len(letters))
 				}
 				w.wantNoHealth("s1")

@@ -118,6 +118,16 @@ func (r *receiver) accepted(id string) int {
 	return n
 }
 
+// tries are the requests for one event.
+func (r *receiver) tries(id string) (all []request) {
+	for _, q := range r.seen() {
+		if q.id == id {
+			all = append(all, q)
+		}
+	}
+	return all
+}
+
 // acceptedInAll counts the events that got a 2xx.
 func (r *receiver) acceptedInAll() int {
 	ids := map[string]bool{}

@@ -105,7 +105,8 @@ func (h *handBack) waiting(ctx context.Context, l deadletters.Letter) (lanes.Wai
 		return lanes.Waiting{}, err
 	}
 	return lanes.Waiting{
-		Survey: e.Survey, EventID: e.ID, Source: l.Source, Published: l.Published, Parked: time.Now(), Attempts: l.Attempts,
+		Survey: e.Survey, EventID: e.ID, Source: l.Source, Published: l.Published, Parked: time.Now(),
+		Attempts: l.Attempts, First: l.First, Last: l.Last,
 		Reason: reasonRedriven, DueNow: true, Traceparent: l.Traceparent, Tracestate: l.Tracestate, Body: l.Body,
 	}, nil
 }

@@ -54,11 +54,16 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 			case b.ended, b.early:
 				l.bringAt = time.Now().Add(bringPause)
 			}
-			l.awaitsTo = time.Now().Add(awaitMost)
-			l.bringing, l.awaits = b.stored > l.fedTo, b.stored // its copies are on their way here
+			l.await(b.stored, time.Now())
 			s.tend(ctx, l)
 		}
 	})
+}
+
+// await waits for the copies of what was brought, which are on their way here; stored is
+// where the last one stands, 0 when there is none.
+func (l *lane) await(stored uint64, now time.Time) {
+	l.bringing, l.awaits, l.awaitsTo = stored > l.fedTo, stored, now.Add(awaitMost)
 }
 
 func (s *shard) bringNow(ctx context.Context, survey events.Survey, most int) (brought, error) {

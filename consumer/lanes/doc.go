@@ -38,8 +38,9 @@
 // (bring.go, reading.go). A disabled endpoint's lane promises everything that was
 // not delivered since it began to fail; what another replica delivered before it
 // heard of that, at most what it had in hand, may be sent once more when the endpoint
-// is enabled. What is about to leave the event stream while its endpoint is disabled
-// or fails becomes a dead letter (salvage.go).
+// is enabled. What is about to leave the event stream goes into its lane if that has room,
+// and else becomes a dead letter (salvage.go): an endpoint may be disabled, fail, be
+// switched off, or take less than comes, for longer than the event stream keeps its events.
 //
 // Promises are kept from the event stream as it is. When that was removed and made
 // again, what was published before can be had from the lane alone: it is never counted

@@ -27,7 +27,11 @@ const (
 	idle status = iota
 	flying
 	gone // done with; its copy may still be stored, see [lane.removal]
+	left // gone without having been delivered: it became a dead letter, which may be redriven, or its copy was erased
 )
+
+// over says that the lane is done with an entry of this status.
+func (s status) over() bool { return s == gone || s == left }
 
 // entry is one waiting event: a few words, because there may be a million.
 //
@@ -97,7 +101,8 @@ type lane struct {
 	awaitsTo   time.Time        // no longer than until then: it may have been erased
 	fedTo      uint64           // the last copy that was fed
 	bringAt    time.Time        // not before
-	salvageAt  time.Time        // likewise, for what is about to leave the event stream
+	lookAt     time.Time        // it is looked at then whether what is owed is about to leave the event stream
+	salvageAt  time.Time        // and, before the event stream is full, not more often than that how old it is
 	promisedTo time.Time        // the promise of owed events is renewed then
 
 	arriving bool // what there was when its owner came is still being fed
@@ -111,18 +116,19 @@ type lane struct {
 	held      time.Time // nothing is started before
 	recovered time.Time // when the endpoint last began to work again; zero: not since this owner came
 
+	sentAt time.Time // when something was sent last, as far as its owner knows; or when the lane came to be
 	tended time.Time // when its owner last did what was to be done
 }
 
 // add takes an entry in. It returns false, and changes nothing, when the event
 // is there already under another sequence: then e's copy is redundant. While the
-// lane is still arriving, one that is gone was delivered from a copy of the same time.
+// lane is still arriving, one that was delivered was so from a copy of the same time.
 func (l *lane) add(e entry) bool {
 	i, there := l.find(e)
 	switch {
 	case there && l.entries[i].seq == e.seq:
 		return true // read again by a feed that began anew
-	case there && (l.entries[i].status != gone || l.arriving):
+	case there && !l.entries[i].status.over(), there && l.entries[i].status == gone && l.arriving:
 		return false
 	case there:
 		l.entries[i] = e
@@ -138,6 +144,30 @@ func (l *lane) add(e entry) bool {
 	l.bytes += int64(e.size)
 	l.scan = min(l.scan, i)
 	return true
+}
+
+// double takes the newer of two copies of an event for the one that waits, and returns the
+// other one, which is redundant. The newer one was stored just now; an older one may have
+// been erased by hand, and nobody would know before it is tried.
+func (l *lane) double(e entry) (other entry) {
+	i, there := l.find(e)
+	if !there || l.entries[i].status.over() || e.seq < l.entries[i].seq {
+		return e
+	}
+	kept := &l.entries[i]
+	other = *kept
+	l.bytes += int64(e.size) - int64(kept.size)
+	kept.seq, kept.size = e.seq, e.size
+	if e.due < kept.due {
+		kept.due, l.scan = e.due, min(l.scan, i)
+	}
+	return other
+}
+
+// replaced says that another copy of an event has come since it was started from this one.
+func (l *lane) replaced(started entry) bool {
+	i, there := l.find(started)
+	return there && l.entries[i].seq != started.seq
 }
 
 func (l *lane) see(e entry) {
@@ -289,7 +319,7 @@ func (l *lane) heed(promises []health.Promise) {
 // something that tends it again when it comes: the end of a try, room, a promise.
 func (l *lane) wake() time.Time {
 	var first time.Time
-	for _, t := range []time.Time{l.startable(), l.removable(), l.awaiting(), l.bringAt, l.promisedTo} {
+	for _, t := range []time.Time{l.startable(), l.removable(), l.awaiting(), l.bringAt, l.promisedTo, l.lookAt} {
 		if t.After(l.tended) {
 			first = earlier(first, t)
 		}
@@ -375,6 +405,13 @@ func (l *lane) finish(e *entry, now time.Time) {
 	l.redundant(*e, now)
 }
 
+// leave notes that an entry which is gone was not delivered: its event may come again.
+func (l *lane) leave(e entry) {
+	if i, there := l.find(e); there && l.entries[i].status == gone {
+		l.entries[i].status = left
+	}
+}
+
 // seconds rounds up: an event tried a moment early would find the same offset of
 // its schedule still ahead, and be tried for it again.
 func seconds(t time.Time) uint32 {
@@ -433,7 +470,7 @@ func (l *lane) sweep() {
 	if l.arriving || len(l.entries) < 64 || l.live*2 > len(l.entries) || len(l.done) > 0 || l.removing {
 		return
 	}
-	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.status == gone })
+	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.status.over() })
 	l.scan, l.nextDue = 0, 0
 }
 

@@ -122,20 +122,25 @@ type event struct {
 // with what must be there.
 func TestALaneNeverLosesOrDoublesAnEntry(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l, there, airborne := &lane{}, map[event]bool{}, map[event]bool{}
+		l, there, airborne := &lane{}, map[event]uint64{}, map[event]bool{}
 		now, seq := start, uint64(0)
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			one := event{rapid.Uint64Range(1, 20).Draw(t, "src"), rapid.Uint8Range(0, 1).Draw(t, "part")}
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0, 1:
 				seq++
-				if took := l.add(entry{src: one.src, part: one.part, seq: seq, size: 1}); took == there[one] {
-					t.Fatalf("add %d says %v, is there: %v", one, took, there[one])
+				copied := entry{src: one.src, part: one.part, seq: seq, size: 1}
+				took := l.add(copied)
+				if took == (there[one] != 0) {
+					t.Fatalf("add %d says %v, the copy there: %d", one, took, there[one])
 				}
-				there[one] = true
+				if !took && l.double(copied).seq != there[one] {
+					t.Fatalf("of %d not the older copy is redundant", one)
+				}
+				there[one] = seq
 			case 2:
 				if e, ok := l.next(now); ok {
-					if one := (event{e.src, e.part}); !there[one] || airborne[one] {
+					if one := (event{e.src, e.part}); there[one] != e.seq || airborne[one] {
 						t.Fatalf("started %d, which is not there or flies already", one)
 					}
 					airborne[event{e.src, e.part}] = true
@@ -170,7 +175,7 @@ func TestALaneNeverLosesOrDoublesAnEntry(t *testing.T) {
 		l.allDue()
 		for len(airborne) < len(there) {
 			e, ok := l.next(now)
-			if one := (event{e.src, e.part}); !ok || airborne[one] || !there[one] {
+			if one := (event{e.src, e.part}); !ok || airborne[one] || there[one] != e.seq {
 				t.Fatalf("%d of %d started, then %v %v", len(airborne), len(there), one, ok)
 			}
 			airborne[event{e.src, e.part}] = true
@@ -290,5 +295,38 @@ func TestWhatCannotBeDoneWhenItsTimeComesWakesNobody(t *testing.T) {
 		if got := c.l.wake(); !got.Equal(c.want) {
 			t.Errorf("%s: it wakes at %s, want %s", name, got, c.want)
 		}
+	}
+}
+
+// TestWhatWasNotDeliveredMayComeAgainWhileItsLaneArrives: it became a dead letter, which
+// somebody has redriven, or its copy was erased.
+func TestWhatWasNotDeliveredMayComeAgainWhileItsLaneArrives(t *testing.T) {
+	l := &lane{arriving: true}
+	l.add(entry{src: 1, seq: 1})
+	wantNext(t, l, start, 1)
+	l.landed(entry{src: 1}, true, time.Time{}, start)
+	l.leave(entry{src: 1})
+	if l.live != 0 || l.firstStaying() != 1<<64-1 {
+		t.Errorf("%d are there still, the first copy that stays is %d", l.live, l.firstStaying())
+	}
+	if !l.add(entry{src: 1, seq: 101}) || l.live != 1 {
+		t.Error("it is not taken in again")
+	}
+	wantNext(t, l, start, 1)
+}
+
+// TestOfTwoCopiesTheNewerOneIsKept: the older one may have been erased by hand.
+func TestOfTwoCopiesTheNewerOneIsKept(t *testing.T) {
+	l := &lane{}
+	l.add(entry{src: 1, seq: 5, size: 10, due: seconds(at(time.Hour))})
+	wantNext(t, l, start, 0)
+	if other := l.double(entry{src: 1, seq: 9, size: 30}); other.seq != 5 || l.bytes != 30 {
+		t.Errorf("the copy at %d is redundant, and what stays has %d bytes", other.seq, l.bytes)
+	}
+	if other := l.double(entry{src: 1, seq: 5, size: 10}); other.seq != 5 {
+		t.Errorf("read again, the copy at %d is redundant", other.seq)
+	}
+	if e, ok := l.next(start); !ok || e.seq != 9 {
+		t.Errorf("started is the copy at %d (%v), want the newer one, which is due", e.seq, ok)
 	}
 }

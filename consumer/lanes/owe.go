@@ -26,34 +26,34 @@ const unpromised = "events could not be promised for later; they go on being par
 // promise promises what the lane cannot hold: everything from a sequence on is
 // brought later, so that replicas let it go. It is made, and renewed, while the
 // lane is full or its endpoint disabled; while an endpoint to which something is
-// owed still fails; and never otherwise.
-func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.Time) {
+// owed still fails; and never otherwise. It returns where the event stream stands, when
+// it had to look.
+func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.Time) *history {
 	if !s.read || !s.full(l) && !l.disabled && (r.OwedFrom == 0 || !l.probing) {
 		l.promisedTo = time.Time{}
-		return
+		return nil
 	}
 	if now.Before(l.promisedTo) {
-		return
+		return nil
 	}
 	l.promisedTo = now.Add(FirstWait) // if it fails
 	state, err := s.o.history(ctx)
 	if err != nil {
 		s.o.trouble(l.survey, err, unpromised)
-		return
+		return nil
 	}
 	l.born = momentOf(state.born)
 	from := l.promiseFrom(r, state)
 	at, err := s.o.since(ctx, r, from, state)
 	if err != nil {
 		s.o.trouble(l.survey, err, unpromised)
-		return
+		return &state
 	}
 	s.o.missed(l.survey, r, state)
 	stands := health.Stream{At: at, First: state.first, Last: state.last, Born: state.born}
 	if l.bringing {
 		stands.Last = math.MaxUint64 - 1 // what is brought at the moment may have come farther
 	}
-	var certain health.Record
 	s.note(l.survey, unpromised, func(ctx context.Context) error {
 		made, err := s.o.o.Health.Owe(ctx, l.survey, health.Promise{From: from, Until: state.at.Add(promiseFor).UTC()}, stands)
 		if err != nil {
@@ -62,15 +62,12 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 		l.promisedTo, l.history = now.Add(promiseAgain), state.first
 		l.heed(made.Promises())
 		s.evict(l, now)
-		certain = made
 		return nil
 	})
 	if l.disabled {
 		s.rescue(ctx, l)
 	}
-	if l.disabled || l.probing {
-		s.salvage(ctx, l, certain, state, now)
-	}
+	return &state
 }
 
 // since is the moment from which on a promise is new: when the first event it covers was
@@ -165,7 +162,7 @@ func (s *shard) lost(survey events.Survey, e entry) (g landing) {
 	case w == nil:
 		g.gone = true
 	default:
-		g.gone = s.bury(s.kept, w, Result{Reason: "disabled", Detail: "its endpoint is disabled, and it has left the event stream"}) == nil
+		g.gone = s.bury(s.kept, w, int(e.tries), Result{Reason: reasonDisabled, Detail: "its endpoint is disabled, and it has left the event stream"}) == nil
 	}
 	return g
 }

@@ -47,6 +47,7 @@ type Result struct {
 	Probe    bool          // with Held: the endpoint is taken for failing, so only a probe may find out
 	After    time.Duration // what the endpoint asked for (Retry-After), or how long a Held one is held; 0 means nothing
 	Revision uint64        // of the endpoint that was tried
+	Tried    time.Time     // when that was; zero: nothing was sent
 }
 
 // Deliverer tries one waiting event. It is called from many goroutines.

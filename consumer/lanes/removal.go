@@ -82,7 +82,7 @@ func (l *lane) firstStaying() uint64 {
 		first = ^uint64(0)
 	}
 	for i := range l.entries {
-		if e := &l.entries[i]; e.status != gone && e.seq < first {
+		if e := &l.entries[i]; !e.status.over() && e.seq < first {
 			first = e.seq
 		}
 	}

@@ -220,7 +220,7 @@ func (s *shard) take(ctx context.Context, f fed) {
 	case f.foreign:
 		s.stays(l, f.entry.seq)
 	case !l.add(f.entry):
-		l.redundant(f.entry, time.Now())
+		l.redundant(l.double(f.entry), time.Now())
 	}
 	if s.read {
 		s.tend(ctx, l)
@@ -230,7 +230,7 @@ func (s *shard) take(ctx context.Context, f fed) {
 func (s *shard) lane(survey events.Survey) *lane {
 	l := s.lanes[survey]
 	if l == nil {
-		l = &lane{survey: survey, arriving: !s.read, foreign: s.foreign[survey]}
+		l = &lane{survey: survey, arriving: !s.read, foreign: s.foreign[survey], sentAt: time.Now()}
 		s.lanes[survey] = l
 	}
 	return l

@@ -25,7 +25,7 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 		s.change(ctx, l.survey)
 		return
 	}
-	s.promise(ctx, l, r, now)
+	s.salvage(ctx, l, s.promise(ctx, l, r, now), now)
 	s.start(ctx, l)
 	s.bring(ctx, l, r, now) // knows by then whether anything is left to start
 	s.clean(ctx, l, now)
@@ -132,11 +132,19 @@ func later(a, b time.Time) time.Time {
 // after so many changes of the endpoint.
 func (s *shard) land(ctx context.Context, l *lane, g landing, changes int) {
 	now, outdated := time.Now(), changes != l.changes
+	undelivered := g.gone && g.result.Verdict != Done
+	if undelivered && l.replaced(g.entry) {
+		g.gone, g.due = false, now // what was given up, or erased, has been handed back meanwhile
+	}
 	if g.result.Verdict == Held {
 		l.unsent(g.entry)
 		l.landed(g.entry, g.gone, time.Time{}, now) // the lane is held, not the event
 	} else {
 		l.landed(g.entry, g.gone, g.due, now)
+		l.sentAt = now
+	}
+	if undelivered {
+		l.leave(g.entry)
 	}
 	switch r := g.result; {
 	case r.Verdict == Done:

@@ -43,17 +43,19 @@ func (s *shard) try(ctx context.Context, survey events.Survey, e entry, probing 
 		l.gone = true
 		return l
 	}
-	w.Attempts += int(e.tries) - 1
-	w.Probe = probing
-	l.result = s.o.deliver.Deliver(context.WithoutCancel(ctx), *w)
+	before := int(e.tries) - 1
+	sent := *w
+	sent.Attempts += before
+	sent.Probe = probing
+	l.result = s.o.deliver.Deliver(context.WithoutCancel(ctx), sent)
 	switch l.result.Verdict {
 	case Done:
 		l.gone = true
 	case Bury:
-		l.gone = s.bury(s.kept, w, l.result) == nil
+		l.gone = s.bury(s.kept, w, before, l.result) == nil
 		l.due = time.Now().Add(FirstWait)
 	case Later:
-		l = s.later(l, w, probing, recovered)
+		l = s.later(l, w, before, recovered)
 	case Failing, Held, Gone:
 		l.due = time.Now().Add(max(l.result.After, heldFor))
 	}
@@ -86,26 +88,28 @@ func (s *shard) fetch(ctx context.Context, survey events.Survey, e entry) (*Wait
 // later schedules an event that failed by itself, or buries it when its schedule
 // has ended. The schedule counts from the endpoint's recovery, if that was after
 // the parking: while the endpoint failed, the event only waited.
-func (s *shard) later(l landing, w *Waiting, probing bool, recovered time.Time) landing {
+func (s *shard) later(l landing, w *Waiting, before int, recovered time.Time) landing {
 	now := time.Now()
 	due, ok := s.o.o.Schedule(later(w.Parked, recovered), w.EventID, now)
 	l.due = due
-	if ok || probing {
+	if ok || l.probe {
 		return l
 	}
 	l.result.Reason = "gave-up: " + l.result.Reason
-	l.gone = s.bury(s.kept, w, l.result) == nil
+	l.gone = s.bury(s.kept, w, before, l.result) == nil
 	l.due = now.Add(lastDelay)
 	return l
 }
 
-// bury stores the dead letter; only after a nil error is the event done with.
-func (s *shard) bury(ctx context.Context, w *Waiting, r Result) error {
+// bury stores the dead letter of an event that was tried so often in its lane before;
+// only after a nil error is the event done with.
+func (s *shard) bury(ctx context.Context, w *Waiting, before int, r Result) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*askTime)
 	defer cancel()
+	n, first, last := w.tried(before, r.Tried)
 	err := s.o.o.Dead.Bury(ctx, deadletters.Letter{
 		Survey: w.Survey, EventID: w.EventID, Reason: r.Reason, Detail: r.Detail, Stack: r.Stack, Source: w.Source, Published: w.Published,
-		Attempts: w.Attempts, First: w.Parked, Last: time.Now(), Traceparent: w.Traceparent, Tracestate: w.Tracestate, Body: w.Body,
+		Attempts: n, First: first, Last: last, Traceparent: w.Traceparent, Tracestate: w.Tracestate, Body: w.Body,
 	})
 	if err != nil {
 		s.o.trouble(w.Survey, err, "a dead letter could not be stored; its event waits")

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/popsee/webhooks/consumer/deadletters"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/internal/bustest"
 	"github.com/popsee/webhooks/consumer/layout"
@@ -153,4 +154,116 @@ func TestALeaseThatIsRenewedLateLeavesNothingLying(t *testing.T) {
 			t.Errorf("the lease is good again: %v; the event was sent %d times, want once", s.lease.May(), d.sent.Load())
 		}
 	})
+}
+
+// ends is a deliverer whose tries end in turn as it says.
+type ends []Result
+
+func (*ends) Ask(context.Context, events.Survey, bool) Result { return Result{} }
+
+func (e *ends) Deliver(context.Context, Waiting) (r Result) {
+	r, *e = (*e)[0], (*e)[1:]
+	return r
+}
+
+// TestWhatIsHandedBackIsDelivered, whenever it comes: while its lane still arrives, while
+// the end of its last try is on its way, or after its copy was erased by hand.
+func TestWhatIsHandedBackIsDelivered(t *testing.T) {
+	bury := Result{Verdict: Bury, Reason: "gone"}
+	for name, c := range map[string]struct {
+		ends      ends
+		arriving  bool
+		due       uint32
+		between   func(t *testing.T, s *shard, js jetstream.JetStream, back func())
+		deadAfter uint64
+	}{
+		"its letter is redriven while its lane arrives": {
+			ends{bury, {Verdict: Done}},
+			true, 0,
+			func(_ *testing.T, s *shard, _ jetstream.JetStream, back func()) { settle(s); back() }, 1,
+		},
+		"its letter is redriven before its burial is known": {
+			ends{bury, {Verdict: Done}},
+			false, 0,
+			func(_ *testing.T, s *shard, _ jetstream.JetStream, back func()) {
+				buried := <-s.ended
+				s.jobs--
+				back()
+				buried()
+			}, 1,
+		},
+		"it waits, and its copy was erased": {
+			ends{{Verdict: Done}},
+			false, 1<<32 - 1,
+			func(t *testing.T, _ *shard, js jetstream.JetStream, back func()) { purgeLanes(t, js); back() }, 0,
+		},
+		"it was erased, which is found out while its lane arrives": {
+			ends{{Verdict: Done}},
+			true, 1<<32 - 1,
+			func(t *testing.T, s *shard, js jetstream.JetStream, back func()) {
+				purgeLanes(t, js)
+				l := s.lane("s1")
+				l.allDue()
+				s.tend(t.Context(), l)
+				settle(s)
+				back()
+			}, 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus(t, func(t *testing.T, server *bustest.Server, js jetstream.JetStream) {
+				names := events.Names{}
+				board, err := health.Open(t.Context(), js, names, health.Options{})
+				must(t, err)
+				defer board.Close()
+				lease, _ := leased(t, server, "s1")
+				d := c.ends
+				s := newShard(t.Context(), New(js, &d, Options{Health: board, Dead: deadletters.New(js, names)}), lease)
+				s.read = !c.arriving
+				w := waiting("s1", 7)
+				come := func(seq uint64, due uint32) {
+					e := entryOf(w, seq)
+					e.due = due
+					s.take(t.Context(), fed{survey: "s1", entry: e})
+					s.tend(t.Context(), s.lane("s1"))
+				}
+				must(t, Park(t.Context(), js, names, w))
+				come(1, c.due)
+				c.between(t, s, js, func() {
+					must(t, Park(t.Context(), js, names, w))
+					come(2, 0)
+				})
+				settle(s)
+				s.take(t.Context(), fed{caughtUp: true})
+				time.Sleep(gapsAfter)
+				s.tend(t.Context(), s.lane("s1"))
+				settle(s)
+				if len(d) != 0 {
+					t.Errorf("%d ends are left: it was not tried", len(d))
+				}
+				if n := copies(t, js); n != 0 {
+					t.Errorf("%d copies are left", n)
+				}
+				letters, err := js.Stream(t.Context(), names.DeadLetters())
+				must(t, err)
+				if n := letters.CachedInfo().State.Msgs; n != c.deadAfter {
+					t.Errorf("%d dead letters, want %d", n, c.deadAfter)
+				}
+			})
+		})
+	}
+}
+
+// settle waits for all that a shard has begun.
+func settle(s *shard) {
+	for ; s.jobs > 0; s.jobs-- {
+		(<-s.ended)()
+	}
+}
+
+func purgeLanes(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), (events.Names{}).Lanes())
+	must(t, err)
+	must(t, stream.Purge(t.Context()))
 }

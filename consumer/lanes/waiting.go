@@ -17,9 +17,10 @@ type Waiting struct {
 	Source                  uint64    // its sequence in the event stream
 	Published               time.Time // when it was published there; what it is recognised by, with its source
 	Parked                  time.Time
-	Attempts                int    // tries before it was parked
-	Reason                  string // why it was parked
-	DueNow                  bool   // it was not tried, or its endpoint fails as a whole: its own schedule says nothing
+	Attempts                int       // tries before it was parked
+	First, Last             time.Time // when those were; zero: not known, and a moment before it was parked
+	Reason                  string    // why it was parked
+	DueNow                  bool      // it was not tried, or its endpoint fails as a whole: its own schedule says nothing
 	Traceparent, Tracestate string
 	Replay                  string // the replay that parked it; empty: none did
 	Body                    []byte
@@ -33,6 +34,8 @@ const (
 	headerPublished = "Popsee-Published"
 	headerParked    = "Popsee-Parked"
 	headerAttempts  = "Popsee-Attempts"
+	headerFirst     = "Popsee-First-Attempt"
+	headerLast      = "Popsee-Last-Attempt"
 	headerReason    = "Popsee-Reason"
 	headerEvent     = "Popsee-Event"
 	headerDueNow    = "Popsee-Due-Now"
@@ -55,6 +58,11 @@ func (w Waiting) message(names events.Names) *nats.Msg {
 	set(headerPublished, w.Published.UTC().Format(time.RFC3339Nano))
 	set(headerParked, w.Parked.UTC().Format(time.RFC3339Nano))
 	set(headerAttempts, strconv.Itoa(w.Attempts))
+	for key, at := range map[string]time.Time{headerFirst: w.First, headerLast: w.Last} {
+		if !at.IsZero() {
+			set(key, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
 	set(headerReason, w.Reason)
 	set(headerEvent, w.EventID)
 	if w.DueNow {
@@ -89,7 +97,42 @@ func read(h nats.Header, body []byte) (Waiting, error) {
 	if w.Attempts, err = strconv.Atoi(h.Get(headerAttempts)); err != nil {
 		return Waiting{}, fmt.Errorf("parked event without its attempts: %w", err)
 	}
+	w.First, w.Last = timeOf(h, headerFirst), timeOf(h, headerLast)
 	return w, nil
+}
+
+// timeOf is a time that most events do not carry.
+func timeOf(h nats.Header, key string) time.Time {
+	text := h.Get(key)
+	if text == "" {
+		return time.Time{}
+	}
+	at, _ := time.Parse(time.RFC3339Nano, text)
+	return at
+}
+
+// tried is how often an event was tried, when first and when last, as far as that is
+// known: before it was parked, so often in its lane, and by a try that has just ended.
+func (w Waiting) tried(inLane int, ended time.Time) (n int, first, last time.Time) {
+	before := w.Attempts + inLane
+	switch {
+	case before == 0:
+		first = ended
+	case w.First.IsZero():
+		first = w.Parked
+	default:
+		first = w.First
+	}
+	switch {
+	case !ended.IsZero():
+		return before + 1, first, ended
+	case inLane > 0 || before == 0: // when it was tried in its lane is not kept
+		return before, first, time.Time{}
+	case w.Last.IsZero():
+		return before, first, w.Parked
+	default:
+		return before, first, w.Last
+	}
 }
 
 // Source is the sequence in the event stream of a parked event; known is false when
