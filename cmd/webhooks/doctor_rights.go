@@ -44,7 +44,6 @@ func rights(n events.Names) []right {
 		all = append(all, right{api("STREAM.INFO.%s", stream), "looking at stream " + stream})
 	}
 	all = append(all, right{api("STREAM.MSG.GET.KV_%s", n.Endpoints()), "being certain that a survey has no webhook"})
-	all = append(all, right{api("STREAM.PURGE.KV_%s", n.Health()), "forgetting what endpoints that work again have left"})
 	for _, bucket := range []string{n.State(), n.Endpoints(), n.Health(), n.Replicas(), n.Leases(), n.Replays()} {
 		all = append(all,
 			right{api("STREAM.INFO.KV_%s", bucket), "looking at bucket " + bucket},
@@ -59,24 +58,39 @@ func rights(n events.Names) []right {
 	return all
 }
 
+// spareRights lists what it publishes to without which everything is delivered all the same.
+func spareRights(n events.Names) []right {
+	return []right{{"$JS.API.STREAM.PURGE.KV_" + n.Health(), "removing what endpoints that work again have left"}}
+}
+
 // checkPermissions tries each right and changes nothing.
 func (d *doctor) checkPermissions(ctx context.Context) ([]finding, error) {
-	all := rights(d.names)
 	d.lacking = map[string]bool{}
-	var found []finding
-	for _, r := range all {
+	needed, spare := rights(d.names), spareRights(d.names)
+	found, err := d.missing(ctx, needed, fail)
+	if err != nil {
+		return found, err
+	}
+	more, err := d.missing(ctx, spare, warn)
+	found = append(found, more...)
+	if err == nil && len(found) == 0 {
+		return []finding{ok("permissions", "all %d rights that were tried", len(needed)+len(spare))}, nil
+	}
+	return found, err
+}
+
+// missing tries rights, and says what it means that one is missing.
+func (d *doctor) missing(ctx context.Context, rights []right, say func(about, do, format string, args ...any) finding) (found []finding, err error) {
+	for _, r := range rights {
 		may, err := d.may(ctx, r.subject)
 		if err != nil {
 			return found, err
 		}
 		if !may {
 			d.lacking[r.subject] = true
-			found = append(found, fail("permissions", "let the service's user publish to it; examine with the credentials that the service has",
+			found = append(found, say("permissions", "let the service's user publish to it; examine with the credentials that the service has",
 				"these credentials may not publish to %s, which the service needs for %s", r.subject, r.use))
 		}
-	}
-	if found == nil {
-		return []finding{ok("permissions", "all %d rights that were tried", len(all))}, nil
 	}
 	return found, nil
 }

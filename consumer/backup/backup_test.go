@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -313,6 +314,35 @@ func TestARestoreThatFailsLeavesNothing(t *testing.T) {
 	wantEmpty(t, js)
 	if _, err := backup.Restore(t.Context(), js, backup.RestoreOptions{Folder: folder}); err != nil {
 		t.Errorf("and then: %v", err)
+	}
+}
+
+// TestAStreamThatNobodyReceivesIsSentAgain stands still for longer than the server waits
+// for the rest of a stream, which is five seconds on its own clock.
+func TestAStreamThatNobodyReceivesIsSentAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.publish("a")
+	w.settle(1)
+	folder, _ := w.take(nil)
+	js := bustest.Start(t)
+	begun := 0
+	_, err := backup.Restore(t.Context(), js, backup.RestoreOptions{Folder: folder, Progress: func(doing string, _, _ int64) {
+		if doing != "restoring RESPONSES" {
+			return
+		}
+		if begun++; begun == 1 {
+			time.Sleep(6 * time.Second)
+		}
+	}})
+	must(t, err)
+	if begun < 2 {
+		t.Error("it was sent once")
+	}
+	s, err := js.Stream(t.Context(), w.layout.Names.Stream())
+	must(t, err)
+	if got := s.CachedInfo().State.Msgs; got != 1 {
+		t.Errorf("%d events are there, want one", got)
 	}
 }
 

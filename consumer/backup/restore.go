@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/jsm.go"
 	"github.com/nats-io/jsm.go/api"
 	archive "github.com/nats-io/jsm.go/backup"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -124,19 +125,39 @@ func (d *restorer) all(ctx context.Context, r *Restored) error {
 	return err
 }
 
-// stream restores one stream.
+// stream restores one stream. Who receives it is not known to the other nodes of a
+// cluster in its first moment, and gives up when nothing has come for five seconds: then
+// nobody answers, and it is sent once more.
 func (d *restorer) stream(ctx context.Context, p place, a Archive) error {
+	d.made = append(d.made, p.stream) // also what fails halfway is to be removed
+	for try := 1; ; try++ {
+		err := d.send(ctx, p, a)
+		switch {
+		case err == nil && !p.counted:
+			return nil
+		case err == nil:
+			return d.goOn(ctx, p.stream, a.Born)
+		case !errors.Is(err, nats.ErrNoResponders) || try == tries || ctx.Err() != nil:
+			return err
+		}
+		if err := d.clear(ctx, p.stream); err != nil {
+			return err
+		}
+	}
+}
+
+// send sends a stream's copy.
+func (d *restorer) send(ctx context.Context, p place, a Archive) error {
 	cfg, meta, err := d.settings(p)
 	if err != nil {
 		return err
 	}
 	data, err := os.Open(filepath.Join(d.folder(p), archive.DataFile))
 	if err != nil {
-		return err
+		return errors.Join(err, meta.Close())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d.made = append(d.made, p.stream) // also what fails halfway is to be removed
 	from := &countedReader{r: data, step: func(n int64) { d.o.Progress("restoring "+p.stream, n, a.Bytes) }}
 	state, err := d.manager.RestoreSnapshotFromBuffer(ctx, p.stream, closing{from, data}, meta, jsm.RestoreConfiguration(cfg))
 	if err != nil {
@@ -145,10 +166,7 @@ func (d *restorer) stream(ctx context.Context, p place, a Archive) error {
 	if state.LastSeq < a.Last {
 		return fmt.Errorf("it ends at sequence %d, the backup at %d", state.LastSeq, a.Last)
 	}
-	if !p.counted {
-		return nil
-	}
-	return d.goOn(ctx, p.stream, a.Born)
+	return nil
 }
 
 func (d *restorer) folder(p place) string { return filepath.Join(d.o.Folder, streamsDir, p.stream) }
@@ -240,15 +258,23 @@ func (d *restorer) undo(ctx context.Context) error {
 	defer cancel()
 	var failed error
 	for i, stream := range slices.Backward(d.made) {
-		err := d.remove(ctx, stream)
-		// A server that waits for more of a stream gives up after five seconds, and
-		// shows what it has only then.
-		for given := time.Now().Add(givesUp); i == len(d.made)-1 && time.Now().Before(given); err = d.remove(ctx, stream) {
-			wait.For(ctx, lookAgain)
+		remove := d.remove
+		if i == len(d.made)-1 {
+			remove = d.clear
 		}
-		failed = errors.Join(failed, err)
+		failed = errors.Join(failed, remove(ctx, stream))
 	}
 	return failed
+}
+
+// clear removes what has come of a stream that was not sent to its end. A server that
+// waits for more of it gives up after five seconds, and shows what it has only then.
+func (d *restorer) clear(ctx context.Context, stream string) error {
+	err := d.remove(ctx, stream)
+	for given := time.Now().Add(givesUp); time.Now().Before(given) && ctx.Err() == nil; err = d.remove(ctx, stream) {
+		wait.For(ctx, lookAgain)
+	}
+	return err
 }
 
 func (d *restorer) remove(ctx context.Context, stream string) error {

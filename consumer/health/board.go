@@ -265,7 +265,9 @@ func (b *Board) learn(survey events.Survey, k known, p *pass) {
 		return
 	}
 	if k.gone && (!found || old.gone) && p.before(old) {
-		b.records.Delete(survey) // whatever it was, nothing older is on its way here any more
+		// Nothing older is on its way here, but what this replica is writing at the moment:
+		// that would count until the next pass.
+		b.records.Delete(survey)
 		return
 	}
 	k.learned = time.Now()

@@ -19,7 +19,8 @@ const (
 	markerFor  = 24 * time.Hour   // who was cut off for no longer hears of what went meanwhile
 	cleanEvery = 10 * time.Minute // also where it fails: the right to may be missing
 	cleanMost  = 1000             // at once; 144,000 a day
-	cleanTime  = time.Minute
+	cleanTime  = time.Minute      // for all of them
+	cleanAsk   = 5 * time.Second  // for one: without the right to there is no answer
 )
 
 // marker is what a survey's record has left.
@@ -76,6 +77,8 @@ func (b *Board) clean(ctx context.Context, old []marker, created time.Time) erro
 // looked at right before: in a bucket that was restored, or made anew this moment, a
 // record of the same survey may stand below that sequence.
 func (b *Board) remove(ctx context.Context, stream jetstream.Stream, m marker) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanAsk)
+	defer cancel()
 	there, err := b.stands(ctx, stream, m)
 	if err != nil || !there {
 		return err // where it is gone another replica was first

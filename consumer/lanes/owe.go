@@ -38,7 +38,9 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	}
 	l.promisedTo = now.Add(FirstWait) // if it fails
 	state, err := s.o.history(ctx)
+	s.glanced = glance{state, err, time.Now()}
 	if err != nil {
+		l.promisedTo = s.glanced.at.Add(FirstWait) // the question itself may have taken that long
 		s.o.trouble(l.survey, err, unpromised)
 		return nil
 	}
@@ -153,7 +155,7 @@ func (s *shard) rescue(ctx context.Context, l *lane) {
 
 // lost buries an event of a disabled endpoint.
 func (s *shard) lost(survey events.Survey, e entry) (g landing) {
-	g = landing{entry: e, result: Result{Verdict: Held}, due: time.Now().Add(promiseAgain)}
+	g = landing{entry: e, result: Result{Verdict: Held}, rescued: true, due: time.Now().Add(promiseAgain)}
 	defer s.o.o.Panics.Catch(panics.PlaceTry, nil)
 	w, err := s.fetch(s.kept, survey, e)
 	switch {

@@ -92,7 +92,7 @@ func parkBatch(ctx context.Context, js jetstream.JetStream, names events.Names, 
 	return ack.Sequence, nil
 }
 
-// Parker gathers what must park within some milliseconds and stores it together.
+// Parker gathers what must park within a moment and stores it together.
 type Parker struct {
 	js      jetstream.JetStream
 	names   events.Names

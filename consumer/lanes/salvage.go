@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/walk"
 	"github.com/popsee/webhooks/delivery/panics"
 	"github.com/popsee/webhooks/events"
@@ -40,25 +39,43 @@ func (s *shard) salvage(ctx context.Context, l *lane, looked *history, now time.
 	if l.bringing || looked == nil && now.Before(l.lookAt) {
 		return
 	}
-	l.lookAt = now.Add(promiseAgain)
 	if looked == nil {
-		state, err := s.o.history(ctx)
-		if err != nil {
-			l.lookAt = now.Add(FirstWait)
+		var err error
+		if looked, err = s.glance(ctx); err != nil {
+			l.lookAt = time.Now().Add(FirstWait)
 			s.o.trouble(l.survey, err, "whether owed events are about to leave the event stream could not be looked at; tried again")
 			return
 		}
-		looked = &state
 	}
-	if !looked.endangers(r) || !looked.full() && now.Before(l.salvageAt) {
+	l.lookAt = now.Add(promiseAgain)
+	if !looked.endangers(r.OwedFrom, !now.Before(l.salvageAt)) {
 		return
 	}
-	leaves, every := looked.leaving, salvageEvery
+	leaves, every, early := looked.leaving, salvageEvery, looked.config.MaxAge/10
 	if l.drains(now) {
-		leaves, every = looked.leavingNow, salvageLate/4
+		leaves, every, early = looked.leavingNow, salvageLate/4, salvageLate
 	}
 	l.salvageAt = now.Add(min(every, max(looked.config.MaxAge/40, promiseAgain)))
-	s.salvageWhat(ctx, l, leaves)
+	s.salvageWhat(ctx, l, leaves, looked.config.MaxAge-early)
+}
+
+// glance is where the event stream stood a moment ago. A thousand lanes may ask in the
+// same minute, and all wait where nobody answers.
+type glance struct {
+	history history
+	err     error
+	at      time.Time
+}
+
+// glanceFor is how long a glance is good.
+const glanceFor = FirstWait
+
+func (s *shard) glance(ctx context.Context) (*history, error) {
+	if time.Since(s.glanced.at) > glanceFor {
+		state, err := s.o.history(ctx)
+		s.glanced = glance{state, err, time.Now()}
+	}
+	return &s.glanced.history, s.glanced.err
 }
 
 // drains says whether something has been sent from a lane lately.
@@ -66,8 +83,9 @@ func (l *lane) drains(now time.Time) bool {
 	return !l.disabled && !l.probing && now.Sub(l.sentAt) < salvageLate
 }
 
-// salvageWhat saves in the background what leaves, while nothing else is brought.
-func (s *shard) salvageWhat(ctx context.Context, l *lane, leaves func(seq uint64, published time.Time) bool) {
+// salvageWhat saves in the background what leaves, while nothing else is brought. An
+// event of so great an age is looked at again.
+func (s *shard) salvageWhat(ctx context.Context, l *lane, leaves func(seq uint64, published time.Time) bool, age time.Duration) {
 	l.bringing, l.awaits = true, 0
 	save := saving{shard: s, room: s.room(l), why: l.unsaved()}
 	s.background(func() func() {
@@ -85,6 +103,8 @@ func (s *shard) salvageWhat(ctx context.Context, l *lane, leaves func(seq uint64
 				l.salvageAt = time.Time{} // with the next look
 			case !b.ended:
 				l.salvageAt, l.lookAt = time.Time{}, time.Time{} // there is more: now
+			default: // how old what is owed is stands in the messages alone: the oldest that stays was just read
+				l.salvageAt = later(l.salvageAt, b.at.Add(age))
 			}
 			l.await(b.stored, time.Now())
 			s.tend(ctx, l)
@@ -143,20 +163,27 @@ func (s *saving) keep(ctx context.Context, batch []Waiting) (last uint64, err er
 	return last, nil
 }
 
-// endangers says whether something owed may be about to leave the event stream. How old
-// it is takes a look at the messages; what stands there is no older than the first. Since
-// when its endpoint fails says nothing: it may have worked meanwhile, or been changed.
-func (h history) endangers(r health.Record) bool {
-	return h.leaving(r.OwedFrom, h.oldest)
+// leaving says whether a message is among the next to leave the event stream.
+func (h history) leaving(seq uint64, published time.Time) bool {
+	return h.aged(published) || h.next(seq)
 }
 
-// leaving says whether a message is among the next to leave the event stream: in
-// the last tenth of its time, or the first tenth of a stream that is full to nine
+// endangers says whether something that is owed from a sequence on may be about to leave
+// the event stream. By age that is often so for all that is owed: how old it is takes a look
+// at the messages, and none is older than the first of the stream.
+func (h history) endangers(from uint64, byAge bool) bool {
+	return h.next(from) || byAge && h.aged(h.oldest)
+}
+
+// aged says whether a message is in the last tenth of its time.
+func (h history) aged(published time.Time) bool {
+	age := h.config.MaxAge
+	return age > 0 && h.at.Sub(published) > age-age/10
+}
+
+// next says whether a message is in the first tenth of a stream that is full to nine
 // tenths.
-func (h history) leaving(seq uint64, published time.Time) bool {
-	if age := h.config.MaxAge; age > 0 && h.at.Sub(published) > age-age/10 {
-		return true
-	}
+func (h history) next(seq uint64) bool {
 	return h.full() && seq < h.first+(h.last-h.first)/10
 }
 

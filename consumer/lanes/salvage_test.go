@@ -43,9 +43,11 @@ func TestWhatIsAboutToLeaveTheEventStream(t *testing.T) {
 			if got := h.leavingNow(c.seq, start.Add(-c.published)); got != c.now {
 				t.Errorf("it is leaving within minutes: %v", got)
 			}
-			r := health.Record{OwedFrom: c.seq, Since: start} // it was changed a moment ago
-			if got := h.endangers(r); got != c.leaving && c.behind == 0 {
+			if got := h.endangers(c.seq, true); got != c.leaving && c.behind == 0 {
 				t.Errorf("what is owed from there is in danger: %v", got)
+			}
+			if got := h.endangers(c.seq, false); got != h.next(c.seq) {
+				t.Errorf("when nobody asks for its age it is in danger: %v", got)
 			}
 		})
 	}

@@ -43,6 +43,8 @@ type shard struct {
 	// shard is let go: lanes come and go meanwhile.
 	foreign map[events.Survey]uint64
 
+	glanced glance // at the event stream; the loop's alone
+
 	fed    chan fed        // from the feed
 	ending <-chan struct{} // closed when the shard is to be let go; set before it is fed
 	ended  chan func()

@@ -137,7 +137,9 @@ func (s *shard) land(ctx context.Context, l *lane, g landing, changes int) {
 		g.gone, g.due = false, now // what was given up, or erased, has been handed back meanwhile
 	}
 	if g.result.Verdict == Held {
-		l.unsent(g.entry)
+		if !g.rescued {
+			l.unsent(g.entry)
+		}
 		l.landed(g.entry, g.gone, time.Time{}, now) // the lane is held, not the event
 	} else {
 		l.landed(g.entry, g.gone, g.due, now)

@@ -12,12 +12,13 @@ import (
 
 // landing is how one try ended.
 type landing struct {
-	entry  entry
-	result Result
-	probe  bool      // it was the one that finds out whether the endpoint works again
-	unread bool      // its copy could not be read
-	gone   bool      // the lane is done with it
-	due    time.Time // otherwise
+	entry   entry
+	result  Result
+	probe   bool      // it was the one that finds out whether the endpoint works again
+	unread  bool      // its copy could not be read
+	rescued bool      // it was not to be tried, but to become a dead letter
+	gone    bool      // the lane is done with it
+	due     time.Time // otherwise
 }
 
 // try makes one attempt. An attempt that has begun is finished although ctx ends: the
