@@ -43,7 +43,8 @@ type shard struct {
 	// shard is let go: lanes come and go meanwhile.
 	foreign map[events.Survey]uint64
 
-	glanced glance // at the event stream; the loop's alone
+	plan    plan   // the loop's alone
+	glanced glance // at the event stream; likewise
 
 	fed    chan fed        // from the feed
 	ending <-chan struct{} // closed when the shard is to be let go; set before it is fed
@@ -181,16 +182,50 @@ func (s *shard) next() time.Time {
 	if !s.read {
 		return s.look
 	}
-	next := s.again
-	for _, l := range s.lanes {
-		if w := l.wake(); !w.IsZero() {
-			next = earlier(next, w)
+	now := time.Now()
+	if s.plan.stale = now.Sub(s.plan.made) < planFor; !s.plan.stale {
+		s.plan = plan{made: now}
+		for _, l := range s.lanes {
+			s.plan.heed(l)
+		}
+	}
+	next := s.plan.next
+	for _, t := range []time.Time{s.again, s.plan.until()} {
+		if !t.IsZero() {
+			next = earlier(next, t)
 		}
 	}
 	if next.IsZero() {
-		return time.Now().Add(time.Hour)
+		return now.Add(time.Hour)
 	}
 	return later(next, s.look)
+}
+
+// plan is when the first of all lanes is to be looked at. To ask each of hundreds after
+// every event costs more than the event, so for a while only those are asked that were
+// tended since.
+type plan struct {
+	next  time.Time // zero: none is, by time alone
+	made  time.Time // when all were asked
+	stale bool      // something has happened since, maybe in another lane than was tended
+}
+
+// planFor is how much later than it could something is done at most that a lane was not
+// tended for.
+const planFor = 250 * time.Millisecond
+
+func (p *plan) heed(l *lane) {
+	if w := l.wake(); !w.IsZero() {
+		p.next = earlier(p.next, w)
+	}
+}
+
+// until is when all are asked again; zero: not by time alone.
+func (p *plan) until() time.Time {
+	if !p.stale {
+		return time.Time{}
+	}
+	return p.made.Add(planFor)
 }
 
 // lookAgain has all lanes looked at after a while at the latest, for what would be done
@@ -257,7 +292,7 @@ func (s *shard) adopt(ctx context.Context) {
 }
 
 func (s *shard) tendAll(ctx context.Context) {
-	s.again = time.Time{}
+	s.again, s.plan = time.Time{}, plan{}
 	for _, l := range s.lanes {
 		s.tend(ctx, l)
 	}

@@ -15,6 +15,7 @@ import (
 func (s *shard) tend(ctx context.Context, l *lane) {
 	now := time.Now()
 	l.tended = now
+	defer s.plan.heed(l)
 	if ctx.Err() != nil || !s.may() {
 		return
 	}
