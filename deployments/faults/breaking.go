@@ -57,6 +57,19 @@ func (b *breaking) end() {
 	b.lanes.end()
 }
 
+// headless is the longest time since a moment in which nobody led the live consumer, who
+// has a quorum of its own: NATS acknowledges events meanwhile, and delivers none. One that
+// comes back while the others vote may make them begin again, after up to nine seconds.
+func (b *breaking) headless(since time.Time) (longest time.Duration) {
+	for _, s := range b.consumer.missing(time.Now()) {
+		if s.from.Before(since) {
+			s.from = since
+		}
+		longest = max(longest, s.to.Sub(s.from))
+	}
+	return longest
+}
+
 // fault notes that something is about to be broken, and how many duplicates that
 // may make.
 func (d *deployment) fault() { d.breaking.exposed += d.ledger.exposed(d.breaking.behind) }

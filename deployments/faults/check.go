@@ -12,7 +12,7 @@ import (
 
 // What is asked of the service after each fault.
 const (
-	resumeWithin = 15 * time.Second // of the quorum, until something new is delivered; and no longer ever, while NATS acknowledges events
+	resumeWithin = 15 * time.Second // of the quorum, until something new is delivered; and no longer ever, while NATS acknowledges events and somebody leads the consumer
 	stuckAfter   = 60 * time.Second // nothing that can be delivered waits for so long
 	quorumWithin = 60 * time.Second // NATS' own affair; then the suite has failed
 )
@@ -56,7 +56,7 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 	_ = poll(ctx, stuckAfter, func() error {
 		return unless(!d.ledger.firstDelivered(quorum).IsZero(), "nothing is delivered")
 	})
-	if c.Resumed = time.Since(quorum); c.Resumed > resumeWithin {
+	if c.Resumed = time.Since(quorum); c.Resumed > resumeWithin+d.breaking.headless(quorum) {
 		c.complain("delivery resumed %s after the quorum", c.Resumed.Round(time.Second))
 	}
 	if err := poll(ctx, stuckAfter-c.Resumed, func() error { return d.settled(ctx, quorum) }); err != nil {
@@ -77,7 +77,7 @@ func (d *deployment) check(ctx context.Context, f fault, b before) (*check, erro
 	now := time.Now()
 	all, lasted := d.ledger.all(), stretch{b.began, now}
 	c.Rate, c.Gap = rate(all, lasted), worstGap(all, lasted)
-	if c.Gap > resumeWithin {
+	if c.Gap > resumeWithin+d.breaking.headless(b.began) {
 		c.complain("nothing was delivered for %s, although NATS acknowledged events", c.Gap.Round(100*time.Millisecond))
 	}
 	c.Again, c.Allowed = d.ledger.totals().Again-b.totals.Again, f.bound(d.mayRepeat(b.began, now), d.standing)

@@ -63,11 +63,11 @@
 // owner may try it until then. And the process ends with exit code 0; where
 // its disk was full it may say with another one that something could not be finished.
 //
-// New events are delivered 15 s after NATS acknowledges events again. From the
-// fault on there is never a longer time in which NATS acknowledges events and nothing
-// is delivered to healthy endpoints: the fault may last, but a majority of nodes and one
-// replica that reaches it are always left, or NATS acknowledges nothing. A second
-// without an acknowledgement ends such a time. Within a minute everything before is
+// New events are delivered 15 s after NATS acknowledges events again and somebody leads
+// the live consumer, who is elected apart. From the fault on there is never a longer time
+// in which that is so and nothing is delivered to healthy endpoints: the fault may last,
+// but a majority of nodes and one replica that reaches it are always left, or NATS
+// acknowledges nothing. A second without an acknowledgement ends such a time. Within a minute everything before is
 // delivered or has its place, and no lane holds for longer what its endpoint would take;
 // once, when half of the flapping endpoints begin to work, their lanes are waited for.
 //

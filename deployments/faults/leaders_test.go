@@ -39,3 +39,23 @@ func TestNobodyLeadsWhereNobodyAnswersOrAnotherOneDoes(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoWaitsForAnElectionIsGivenItsTime(t *testing.T) {
+	began := time.Now().Add(-time.Minute)
+	at := func(tenths int) time.Time { return began.Add(time.Duration(tenths) * lookEvery) }
+	var looks []look
+	for i := range 600 {
+		if i <= 100 || i >= 220 {
+			looks = append(looks, look{at(i), at(i), "a"})
+		}
+	}
+	b := breaking{consumer: &watch{began: began, looks: looks}}
+	for since, want := range map[int]time.Duration{0: 12 * time.Second, 200: 2 * time.Second, 400: 0} {
+		if got := b.headless(at(since)); got != want {
+			t.Errorf("since %s nobody leads for %s, want %s", at(since).Sub(began), got, want)
+		}
+	}
+	if got := new(breaking).headless(began); got != 0 {
+		t.Errorf("where no node is broken: %s", got)
+	}
+}
