@@ -22,6 +22,10 @@ const maxStore = 4 << 30
 // a server.
 const syncEvery = 24 * time.Hour
 
+// flushTime is for how long at most what writes a stream's file sleeps for more to come,
+// also when the server has ended. In a bubble it must not be left behind.
+const flushTime = 10 * time.Millisecond
+
 // Server is a real JetStream server in the test's process. Clients find the one
 // that runs now, so that a reconnect finds the restarted one.
 type Server struct {
@@ -72,6 +76,7 @@ func (s *Server) Halt() {
 	running := s.current.Load()
 	running.Shutdown()
 	running.WaitForShutdown()
+	time.Sleep(flushTime)
 }
 
 // Dir is where the server keeps its store.
