@@ -46,7 +46,7 @@ func withEventStream(t *testing.T, js jetstream.JetStream) {
 // TestWhatEndpointsThatFailedOnceLeaveDoesNotGrow: a marker stands for a day, for whoever
 // watches, and for no longer; a replica forgets what is over within two readings.
 func TestWhatEndpointsThatFailedOnceLeaveDoesNotGrow(t *testing.T) {
-	const aDay = 60
+	const aDay, days = 60, 2
 	story(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
 		withEventStream(t, js)
 		kv, err := js.KeyValue(t.Context(), events.Names{}.Health())
@@ -65,13 +65,13 @@ func TestWhatEndpointsThatFailedOnceLeaveDoesNotGrow(t *testing.T) {
 		}()
 		var boards []*Board
 		for range 2 {
-			b, err := Open(t.Context(), js, events.Names{}, Options{LookEvery: 5 * time.Minute})
+			b, err := Open(t.Context(), js, events.Names{}, Options{LookEvery: 10 * time.Minute})
 			must(t, err)
 			defer b.Close()
 			boards = append(boards, b)
 		}
 		must(t, boards[0].Failed(t.Context(), "still", Failure{At: time.Now(), Reason: "timeout"}))
-		for day := range 5 {
+		for day := range days {
 			failOnce(t, boards[day%2], fmt.Sprint("day", day), aDay)
 			time.Sleep(3 * time.Hour)
 			if n := stored(t, js); n < aDay {
@@ -98,8 +98,8 @@ func TestWhatEndpointsThatFailedOnceLeaveDoesNotGrow(t *testing.T) {
 		}
 		must(t, watch.Stop())
 		<-listening
-		if deleted != 5*aDay {
-			t.Errorf("who watches has heard of %d that work again, want %d", deleted, 5*aDay)
+		if deleted != days*aDay {
+			t.Errorf("who watches has heard of %d that work again, want %d", deleted, days*aDay)
 		}
 	})
 }
