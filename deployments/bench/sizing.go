@@ -13,7 +13,7 @@ const (
 	filled        = 0.7    // of every bound is planned with
 	replicaSlots  = 2000   // attempts that a replica may have under way (--max-in-flight)
 	fleetSlots    = 20_000 // that all replicas of a deployment may have (MaxAckPending)
-	deploymentMax = 10_000 // events a second of one deployment: half of what one replicated stream took with every write synced
+	deploymentMax = 10_000 // events a second of one deployment: a little more than half of what one replicated stream took while it was consumed, every write synced
 	replicaCPUs   = 2      // of a replica
 	deliveredMost = 20_000 // events a second that a deployment delivered, on two cores that it shared with all the rest
 	parkedMost    = 9300   // that it parked at the slowest
