@@ -37,10 +37,10 @@ func (l *lane) redundant(e entry, now time.Time) {
 }
 
 func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
 	}
-	return a
+	return b
 }
 
 func bySequence(a, b entry) int { return cmp.Compare(a.seq, b.seq) }

@@ -53,6 +53,22 @@ func TestWhatIsAboutToLeaveTheEventStream(t *testing.T) {
 	}
 }
 
+// publishFirst publishes so many events, of which the first are of survey s1.
+func publishFirst(t *testing.T, js jetstream.JetStream, own, all int) {
+	t.Helper()
+	names := events.Names{}
+	for i := range all {
+		subject, body := names.Subject("other"), "{}"
+		if i < own {
+			subject = names.Subject("s1")
+			body = fmt.Sprintf(`{"event":"response.completed","timestamp":"2024-01-22T12:00:00.000Z","survey":{"id":"s1"},"response":{"id":"r%d"}}`, i)
+		}
+		_, err := js.PublishAsync(subject, []byte(body))
+		must(t, err)
+	}
+	<-js.PublishAsyncComplete()
+}
+
 // TestAllThatIsAboutToLeaveIsSavedAtOnce, however much that is: in the minute until the
 // next promise a busy event stream drops more than one look buries.
 func TestAllThatIsAboutToLeaveIsSavedAtOnce(t *testing.T) {
@@ -65,16 +81,7 @@ func TestAllThatIsAboutToLeaveIsSavedAtOnce(t *testing.T) {
 		defer board.Close()
 		must(t, board.Disable(t.Context(), "s1", AnsweredGone(time.Now(), 1), "410"))
 		const owed = bringMost + 100
-		for i := range 10*owed + 1 {
-			subject, body := names.Subject("other"), "{}"
-			if i < 2*owed {
-				subject = names.Subject("s1")
-				body = fmt.Sprintf(`{"event":"response.completed","timestamp":"2024-01-22T12:00:00.000Z","survey":{"id":"s1"},"response":{"id":"r%d"}}`, i)
-			}
-			_, err := js.PublishAsync(subject, []byte(body))
-			must(t, err)
-		}
-		<-js.PublishAsyncComplete()
+		publishFirst(t, js, 2*owed, 10*owed+1)
 		_, err = stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: names.Consumer(), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy})
 		must(t, err)
 		lease, _ := leased(t, server, "s1")
@@ -107,16 +114,7 @@ func TestWhatLeavesTheEventStreamGoesIntoALaneThatHasRoom(t *testing.T) {
 		board, err := health.Open(t.Context(), js, names, health.Options{})
 		must(t, err)
 		defer board.Close()
-		for i := range 10 * owed {
-			subject, body := names.Subject("other"), "{}"
-			if i < 2*owed {
-				subject = names.Subject("s1")
-				body = fmt.Sprintf(`{"event":"response.completed","timestamp":"2024-01-22T12:00:00.000Z","survey":{"id":"s1"},"response":{"id":"r%d"}}`, i)
-			}
-			_, err := js.PublishAsync(subject, []byte(body))
-			must(t, err)
-		}
-		<-js.PublishAsyncComplete()
+		publishFirst(t, js, 2*owed, 10*owed)
 		_, err = stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: names.Consumer(), AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy})
 		must(t, err)
 		_, err = board.Owe(t.Context(), "s1", health.Promise{From: 1, Until: time.Now().Add(time.Hour).UTC()}, health.Stream{At: time.Now(), First: 1, Last: 10 * owed})

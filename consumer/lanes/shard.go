@@ -189,12 +189,7 @@ func (s *shard) next() time.Time {
 			s.plan.heed(l)
 		}
 	}
-	next := s.plan.next
-	for _, t := range []time.Time{s.again, s.plan.until()} {
-		if !t.IsZero() {
-			next = earlier(next, t)
-		}
-	}
+	next := earlier(earlier(s.plan.next, s.again), s.plan.until())
 	if next.IsZero() {
 		return now.Add(time.Hour)
 	}
@@ -214,11 +209,7 @@ type plan struct {
 // tended for.
 const planFor = 250 * time.Millisecond
 
-func (p *plan) heed(l *lane) {
-	if w := l.wake(); !w.IsZero() {
-		p.next = earlier(p.next, w)
-	}
-}
+func (p *plan) heed(l *lane) { p.next = earlier(p.next, l.wake()) }
 
 // until is when all are asked again; zero: not by time alone.
 func (p *plan) until() time.Time {

@@ -58,11 +58,8 @@ func (w Waiting) message(names events.Names) *nats.Msg {
 	set(headerPublished, w.Published.UTC().Format(time.RFC3339Nano))
 	set(headerParked, w.Parked.UTC().Format(time.RFC3339Nano))
 	set(headerAttempts, strconv.Itoa(w.Attempts))
-	for key, at := range map[string]time.Time{headerFirst: w.First, headerLast: w.Last} {
-		if !at.IsZero() {
-			set(key, at.UTC().Format(time.RFC3339Nano))
-		}
-	}
+	set(headerFirst, textOf(w.First))
+	set(headerLast, textOf(w.Last))
 	set(headerReason, w.Reason)
 	set(headerEvent, w.EventID)
 	if w.DueNow {
@@ -101,7 +98,15 @@ func read(h nats.Header, body []byte) (Waiting, error) {
 	return w, nil
 }
 
-// timeOf is a time that most events do not carry.
+// textOf is a time that most events do not carry, as their copy does.
+func textOf(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format(time.RFC3339Nano)
+}
+
+// timeOf is one that textOf has written; zero when it is not there.
 func timeOf(h nats.Header, key string) time.Time {
 	text := h.Get(key)
 	if text == "" {
