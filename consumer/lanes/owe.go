@@ -26,15 +26,14 @@ const unpromised = "events could not be promised for later; they go on being par
 // promise promises what the lane cannot hold: everything from a sequence on is
 // brought later, so that replicas let it go. It is made, and renewed, while the
 // lane is full or its endpoint disabled; while an endpoint to which something is
-// owed still fails; and never otherwise. It returns where the event stream stands, when
-// it had to look.
-func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.Time) *history {
+// owed still fails; and never otherwise.
+func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.Time) {
 	if !s.read || !s.full(l) && !l.disabled && (r.OwedFrom == 0 || !l.probing) {
 		l.promisedTo = time.Time{}
-		return nil
+		return
 	}
 	if now.Before(l.promisedTo) {
-		return nil
+		return
 	}
 	l.promisedTo = now.Add(FirstWait) // if it fails
 	state, err := s.o.history(ctx)
@@ -42,14 +41,14 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	if err != nil {
 		l.promisedTo = s.glanced.at.Add(FirstWait) // the question itself may have taken that long
 		s.o.trouble(l.survey, err, unpromised)
-		return nil
+		return
 	}
 	l.born = momentOf(state.born)
 	from := l.promiseFrom(r, state)
 	at, err := s.o.since(ctx, r, from, state)
 	if err != nil {
 		s.o.trouble(l.survey, err, unpromised)
-		return &state
+		return
 	}
 	s.o.missed(l.survey, r, state)
 	stands := health.Stream{At: at, First: state.first, Last: state.last, Born: state.born}
@@ -69,7 +68,6 @@ func (s *shard) promise(ctx context.Context, l *lane, r health.Record, now time.
 	if l.disabled {
 		s.rescue(ctx, l)
 	}
-	return &state
 }
 
 // since is the moment from which on a promise is new: when the first event it covers was

@@ -29,23 +29,20 @@ const (
 // salvage saves what is owed and about to leave the event stream, for there nobody would
 // ever find it again. It is looked at for as long as anything is owed, whatever keeps that
 // from being brought: an endpoint may be switched off, or slower than its events come.
-// looked is where the event stream stands; nil when nobody has looked just now.
-func (s *shard) salvage(ctx context.Context, l *lane, looked *history, now time.Time) {
+func (s *shard) salvage(ctx context.Context, l *lane, now time.Time) {
 	r, _ := s.o.o.Health.Of(l.survey)
 	if !s.read || r.OwedFrom == 0 {
 		l.lookAt = time.Time{}
 		return
 	}
-	if l.bringing || looked == nil && now.Before(l.lookAt) {
+	if l.bringing || now.Before(l.lookAt) {
 		return
 	}
-	if looked == nil {
-		var err error
-		if looked, err = s.glance(ctx); err != nil {
-			l.lookAt = time.Now().Add(FirstWait)
-			s.o.trouble(l.survey, err, "whether owed events are about to leave the event stream could not be looked at; tried again")
-			return
-		}
+	looked, err := s.glance(ctx)
+	if err != nil {
+		l.lookAt = time.Now().Add(FirstWait)
+		s.o.trouble(l.survey, err, "whether owed events are about to leave the event stream could not be looked at; tried again")
+		return
 	}
 	l.lookAt = now.Add(promiseAgain)
 	if !looked.endangers(r.OwedFrom, !now.Before(l.salvageAt)) {

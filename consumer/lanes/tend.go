@@ -26,7 +26,8 @@ func (s *shard) tend(ctx context.Context, l *lane) {
 		s.change(ctx, l.survey)
 		return
 	}
-	s.salvage(ctx, l, s.promise(ctx, l, r, now), now)
+	s.promise(ctx, l, r, now)
+	s.salvage(ctx, l, now)
 	s.start(ctx, l)
 	s.bring(ctx, l, r, now) // knows by then whether anything is left to start
 	s.clean(ctx, l, now)
