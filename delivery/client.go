@@ -30,6 +30,7 @@ type Client struct {
 	timeout   time.Duration
 	agent     string
 
+	calls    sync.Pool // of *call: empty ones
 	requests sync.Pool // of *[]byte: a request as it is written
 	readers  sync.Pool // of *bufio.Reader: for a connection in use
 	windows  sync.Pool // of *[windowBytes]byte: the start of a body, while it is looked at
@@ -57,6 +58,7 @@ func NewClient(o Options) (*Client, error) {
 		agent:     agent,
 		panics:    o.Panics,
 
+		calls:    sync.Pool{New: func() any { return new(call) }},
 		requests: sync.Pool{New: func() any { return new([]byte) }},
 		readers:  sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBytes) }},
 		windows:  sync.Pool{New: func() any { return new([windowBytes]byte) }},

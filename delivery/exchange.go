@@ -41,6 +41,7 @@ func (c *call) connect(ctx context.Context) (*connection, error) {
 		conn.reused = true
 		return conn, nil
 	}
+	c.shared = true
 	ctx, cancel := context.WithDeadlineCause(ctx, c.deadline, errTimeout)
 	defer cancel()
 	change := c.client.pool.change.Load()
@@ -147,6 +148,7 @@ func (s *sending) failed(err error) error {
 
 // postHTTP2 makes the attempt through net/http, which goes on with the connection that was found to speak it, if one was.
 func (c *call) postHTTP2(ctx context.Context) error {
+	c.shared = true
 	ctx = c.client.deadlines.from(ctx, c.attempt.Started)
 	defer c.trace.abandon()
 	answer, err := c.client.transport.RoundTrip(c.request(&traced{httptrace.WithClientTrace(ctx, c.trace.arm()), &c.trace}))

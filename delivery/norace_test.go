@@ -2,4 +2,8 @@
 
 package delivery
 
-const slowed = 1 // see race_test.go
+// See race_test.go.
+const (
+	slowed      = 1
+	poolsForget = false
+)

@@ -21,19 +21,21 @@ const drainBytes = 64 << 10
 // The attempt has its five seconds from here. When ctx ends first the verdict is Ours, unless a status had already
 // come: a receiver that answered has the event, whatever became of us.
 func (c *Client) Send(ctx context.Context, t *Target, e events.Event, m Meta) Attempt {
-	call := &call{client: c, target: t, event: e}
+	call := c.calls.Get().(*call)
+	call.client, call.target, call.event = c, t, e
 	call.attempt = Attempt{
 		Survey: t.survey, EventID: e.ID, Host: t.route.address, Revision: t.revision,
 		Number: max(m.Number, 1), Replay: m.Replay, Test: m.Test, Started: time.Now(),
 	}
 	call.run(ctx, m)
-	call.attempt.Took = time.Since(call.attempt.Started)
-	return call.attempt
+	return call.over()
 }
 
-// call is what one attempt needs, in one allocation. It is not pooled: net/http may still be writing the request, and
-// dials still be calling the trace, when the attempt is over.
+// call is what one attempt needs, in one allocation of a kilobyte: most of what an attempt would leave to the garbage
+// collector. So it serves again, unless somebody else has seen it: net/http may still be writing the request, and dials
+// still be calling the trace, when the attempt is over.
 type call struct {
+	shared   bool // with a dial or net/http
 	client   *Client
 	target   *Target
 	event    events.Event
@@ -42,6 +44,17 @@ type call struct {
 	headers  headers
 	signed   signatures
 	trace    trace
+}
+
+// over gives what came of the attempt. The call is nobody's then.
+func (c *call) over() Attempt {
+	client, attempt := c.client, c.attempt
+	attempt.Took = time.Since(attempt.Started)
+	if !c.shared {
+		*c = call{}
+		client.calls.Put(c)
+	}
+	return attempt
 }
 
 func (c *call) run(ctx context.Context, m Meta) {

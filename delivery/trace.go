@@ -9,8 +9,8 @@ import (
 )
 
 // trace notes how far an attempt came and when. Its hooks are also called late, by a dial that goes on after its
-// attempt is over and by the two racing dials to IPv4 and IPv6; hence the atomics, and hence a trace is never reused:
-// a late hook would write into another attempt.
+// attempt is over and by the two racing dials to IPv4 and IPv6; hence the atomics, and hence a trace that a dial has seen
+// is never reused: a late hook would write into another attempt.
 type trace struct {
 	started time.Time
 	hooks   httptrace.ClientTrace
