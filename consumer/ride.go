@@ -28,23 +28,30 @@ var errAgain = retry.RetryableError(errors.New("try again"))
 // others end with ctx.
 func ride(ctx context.Context, try func(n int) (a delivery.Attempt, again bool)) delivery.Attempt {
 	last, again := try(1)
-	n := 1
 	if !again || !blip(last) {
 		return last // nearly every attempt: nothing is built for it
 	}
+	return rideOn(ctx, last, try)
+}
+
+// rideOn is the rest of [ride]. What its closures share is allocated, which is why it
+// is apart.
+func rideOn(ctx context.Context, last delivery.Attempt, try func(n int) (a delivery.Attempt, again bool)) delivery.Attempt {
 	waits := rideWaits()
 	backoff := retry.BackoffFunc(func() (time.Duration, bool) {
 		wait, stop := waits.Next()
 		return max(wait, last.After), stop
 	})
+	n := 1
 	first := true
 	// The error says only that the tries ended; the attempt says how.
 	_ = retry.Do(ctx, backoff, func(context.Context) error {
-		if first { // made already, above
+		if first { // made already, by ride
 			first = false
 			return errAgain
 		}
 		n++
+		var again bool
 		if last, again = try(n); again && blip(last) {
 			return errAgain
 		}
