@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const (
 	feedPull   = 10 * time.Minute      // one pull of the feed: an idle one costs next to nothing
 	feedGone   = time.Minute           // a feed nobody reads any more is forgotten by the server
 	feedAgain  = time.Second           // after a feed that ended
-	feedLook   = 30 * time.Second      // while nothing comes, between looks at whether the client had to begin again. Each puts off that silence is noticed, so it is longer than two beats
+	feedLook   = 30 * time.Second      // between looks at whether the client had to begin again, for when nothing comes. Each puts off that silence is noticed, so it is longer than two beats
 	feedStuck  = 5 * time.Second       // more is to come, and nothing does
 )
 
@@ -157,20 +158,24 @@ func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 		stuck.Stop()
 		tellAll(shards)
 	}
+	look := lookLater(reading)
+	defer func() { look.off() }()
 	for {
 		if !caughtUp {
 			stuck.Reset(feedStuck)
 		}
-		msg, quiet, err := next(reading, it, caughtUp)
+		msg, err := it.Next(jetstream.NextContext(look.until))
 		stuck.Stop()
-		if quiet && cons.CachedInfo().Name == first {
-			continue
-		}
-		if quiet {
+		if err != nil && look.until.Err() != nil && reading.Err() == nil {
+			look.off()
+			look = lookLater(reading)
+			if !caughtUp || cons.CachedInfo().Name == first {
+				continue
+			}
 			err = errReplaced
 		}
 		if err != nil {
-			return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+			return fmt.Errorf("read stream %s: %w", names.Lanes(), cmp.Or(context.Cause(reading), err))
 		}
 		meta, err := msg.Metadata()
 		if err == nil && caughtUp && meta.Consumer != first {
@@ -203,24 +208,16 @@ func (f *feed) recognise(info *jetstream.StreamInfo) error {
 	return nil
 }
 
-// next is the next message. Once all there was has come, quiet says that for a while
-// none has.
-func next(ctx context.Context, it jetstream.MessagesContext, caughtUp bool) (msg jetstream.Msg, quiet bool, err error) {
-	turn := ctx
-	if caughtUp { // before, a context for each message would cost as much as reading it
-		var over context.CancelFunc
-		turn, over = context.WithTimeout(ctx, feedLook)
-		defer over()
-	}
-	msg, err = it.Next(jetstream.NextContext(turn))
-	switch {
-	case err == nil:
-		return msg, false, nil
-	case ctx.Err() != nil:
-		return nil, false, context.Cause(ctx)
-	default:
-		return nil, turn.Err() != nil, err
-	}
+// look is when the feed looks whether the client had to begin again. It is one of many
+// messages: a context for each would cost as much as reading it.
+type look struct {
+	until context.Context
+	off   context.CancelFunc
+}
+
+func lookLater(ctx context.Context) look {
+	until, off := context.WithTimeout(ctx, feedLook)
+	return look{until, off}
 }
 
 // filterOf is set where one shard alone is read: a filter costs less than what it
