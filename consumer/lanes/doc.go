@@ -56,7 +56,7 @@
 //
 // # Where things are
 //
-//	park     the way in, in batches
+//	park     the way in, many at a time
 //	feed     what is stored there, as it comes
 //	lane     the index, and which event is tried when: pure
 //	removal  what is removed when: pure

@@ -1,0 +1,110 @@
+package lanes
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/events"
+)
+
+// TestFewAreStoredByThemselvesAndManyTogether: a batch costs the server as much as fifty
+// events, unless it syncs each write.
+func TestFewAreStoredByThemselvesAndManyTogether(t *testing.T) {
+	for name, c := range map[string]struct {
+		park    int
+		slow    bool // the last ones took long
+		batched uint64
+		took    time.Duration
+	}{
+		"one":                             {park: 1, took: momentTime},
+		"some within a moment":            {park: joinLeast - 1, took: momentTime},
+		"many within a moment":            {park: joinLeast, batched: joinLeast, took: gatherTime},
+		"a batch is full at once":         {park: batchMost, batched: batchMost},
+		"some, where each write is slow":  {park: batchLeast, slow: true, batched: batchLeast, took: gatherTime},
+		"few, where each write is slow":   {park: batchLeast - 1, slow: true, took: gatherTime},
+		"more than a batch, one is alone": {park: batchMost + 1, batched: batchMost, took: momentTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+				p := NewParker(js, events.Names{}, nil)
+				p.slow.Store(c.slow)
+				go p.Run(t.Context())
+				if took := parkAtOnce(t, p, 1, c.park); took != c.took {
+					t.Errorf("it took %s, want %s", took, c.took)
+				}
+				stored, batched := stored(t, js)
+				if stored != uint64(c.park) || batched != c.batched { //nolint:gosec // small and positive
+					t.Errorf("%d are stored, %d of them together; want %d and %d", stored, batched, c.park, c.batched)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatWasSlowByItselfIsStoredTogetherNext: nobody says whether the server syncs each
+// write, but it shows.
+func TestWhatWasSlowByItselfIsStoredTogetherNext(t *testing.T) {
+	for write, want := range map[time.Duration]uint64{100 * time.Microsecond: 0, 400 * time.Microsecond: batchLeast, 5 * time.Millisecond: batchLeast} {
+		bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+			p := NewParker(&syncing{JetStream: js, write: write, turn: make(chan struct{}, 1)}, events.Names{}, nil)
+			go p.Run(t.Context())
+			parkAtOnce(t, p, 1, batchLeast)
+			parkAtOnce(t, p, 1+batchLeast, batchLeast)
+			parkAtOnce(t, p, 1+2*batchLeast, batchLeast)
+			stored, batched := stored(t, js)
+			if all := uint64(3 * batchLeast); stored != all || batched != want {
+				t.Errorf("where each write takes %s, %d are stored, %d of them together; want %d and %d", write, stored, batched, all, want)
+			}
+		})
+	}
+}
+
+// syncing is a server that takes a while for each write, one after the other.
+type syncing struct {
+	jetstream.JetStream
+	write time.Duration
+	turn  chan struct{} // of one: a mutex would stop the bubble's clock
+}
+
+func (s *syncing) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	time.Sleep(s.write)
+	return s.JetStream.PublishMsg(ctx, msg, opts...)
+}
+
+// parkAtOnce parks so many events and says how long it took.
+func parkAtOnce(t *testing.T, p *Parker, first, n int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	var parking sync.WaitGroup
+	for i := range n {
+		parking.Go(func() {
+			if err := p.Park(t.Context(), Waiting{Survey: "s1", EventID: "r1", Source: uint64(first + i), Parked: began, Published: began, Body: []byte("{}")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	parking.Wait()
+	return time.Since(began)
+}
+
+// stored counts what is in the lanes stream, and what came there in a batch.
+func stored(t *testing.T, js jetstream.JetStream) (all, batched uint64) {
+	s, err := js.Stream(t.Context(), events.Names{}.Lanes())
+	must(t, err)
+	for ; all < s.CachedInfo().State.Msgs; all++ {
+		m, err := s.GetMsg(t.Context(), all+1)
+		must(t, err)
+		if m.Header.Get("Nats-Batch-Id") != "" {
+			batched++
+		}
+	}
+	return all, batched
+}
