@@ -223,7 +223,7 @@ func (m *memoryRun) crashed(ctx context.Context) error {
 func (r memoryReport) text() string {
 	gogc := r.GOGC
 	if gogc == "" {
-		gogc = "100 (the default)"
+		gogc = "unset, so steered by the service"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d lanes, %d waiting events; GOGC %s; %s/%s, %d CPUs.\n\n", r.Lanes, r.Events, gogc, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())

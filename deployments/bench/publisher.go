@@ -36,6 +36,7 @@ type publication struct {
 
 // Run publishes and prints a publication.
 func (c *publisherCommand) Run(ctx context.Context) error {
+	collectSeldom()
 	s, err := readScenario(c.Scenario)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type receiver struct {
 
 // Run serves until it is told to stop.
 func (c *receiverCommand) Run(ctx context.Context) error {
+	collectSeldom()
 	s, err := readScenario(c.Scenario)
 	if err != nil {
 		return err
