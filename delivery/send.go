@@ -31,7 +31,7 @@ func (c *Client) Send(ctx context.Context, t *Target, e events.Event, m Meta) At
 	return call.over()
 }
 
-// call is what one attempt needs, in one allocation of a kilobyte: most of what an attempt would leave to the garbage
+// call is what one attempt needs, in one allocation of a kilobyte: half of what an attempt would leave to the garbage
 // collector. So it serves again, unless somebody else has seen it: net/http may still be writing the request, and dials
 // still be calling the trace, when the attempt is over.
 type call struct {
