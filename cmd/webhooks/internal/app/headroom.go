@@ -19,7 +19,8 @@ const (
 	leastUsed    = 4 << 20  // bytes: less in use is reckoned as so much, as the runtime does
 	leastPercent = 25
 	lookEvery    = time.Second
-	oftenLooks   = 2  // in a row that saw a collection: more room is asked for
+	oftenEach    = 3  // collections in one look: more room is asked for
+	oftenLooks   = 2  // in a row that saw one: likewise
 	calmLooks    = 10 // in a row that saw none: the room is given back
 )
 
@@ -70,7 +71,7 @@ type headroom struct {
 func (h *headroom) look(collections uint64) (ended bool) {
 	if collections > 0 {
 		h.calm = 0
-		if h.often++; h.often >= oftenLooks {
+		if h.often++; h.often >= oftenLooks || collections >= oftenEach {
 			h.often, h.bytes = 0, min(2*h.bytes, mostRoom)
 		}
 		return false

@@ -32,6 +32,9 @@ func TestALoadGetsMoreRoomAndGivesItBack(t *testing.T) {
 			t.Fatalf("a light load changed the room to %d, ended %d times", h.bytes, ended)
 		}
 	}
+	if looks(1, oftenEach); h.bytes != 2*leastRoom {
+		t.Errorf("a load that has just come changed the room to %d, want %d at once", h.bytes, 2*leastRoom)
+	}
 	looks(10, 1)
 	if h.bytes != mostRoom {
 		t.Errorf("the room under load is %d, want %d", h.bytes, mostRoom)
