@@ -42,15 +42,12 @@ func rideOn(ctx context.Context, last delivery.Attempt, try func(n int) (a deliv
 		wait, stop := waits.Next()
 		return max(wait, last.After), stop
 	})
-	n := 1
-	first := true
+	n := 0
 	// The error says only that the tries ended; the attempt says how.
 	_ = retry.Do(ctx, backoff, func(context.Context) error {
-		if first { // made already, by ride
-			first = false
+		if n++; n == 1 { // made already, by ride
 			return errAgain
 		}
-		n++
 		var again bool
 		if last, again = try(n); again && blip(last) {
 			return errAgain

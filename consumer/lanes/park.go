@@ -113,7 +113,7 @@ type Parker struct {
 	in      chan *parking
 	batches chan struct{} // one each open batch
 	singles chan struct{} // one each event that is stored by itself
-	slow    atomic.Bool   // one that was stored by itself took longer than a batch, since one was
+	slow    atomic.Bool   // one that was stored by itself took longer than slowTime, and nobody has gathered for longer since
 }
 
 // parking is one event that wants to be parked.

@@ -38,8 +38,7 @@ func TestFewAreStoredByThemselvesAndManyTogether(t *testing.T) {
 				if took := parkAtOnce(t, p, 1, c.park); took != c.took {
 					t.Errorf("it took %s, want %s", took, c.took)
 				}
-				stored, batched := stored(t, js)
-				if stored != uint64(c.park) || batched != c.batched { //nolint:gosec // small and positive
+				if stored, batched := copies(t, js), batched(t, js); stored != uint64(c.park) || batched != c.batched { //nolint:gosec // small and positive
 					t.Errorf("%d are stored, %d of them together; want %d and %d", stored, batched, c.park, c.batched)
 				}
 			})
@@ -57,9 +56,8 @@ func TestWhatWasSlowByItselfIsStoredTogetherNext(t *testing.T) {
 			parkAtOnce(t, p, 1, batchLeast)
 			parkAtOnce(t, p, 1+batchLeast, batchLeast)
 			parkAtOnce(t, p, 1+2*batchLeast, batchLeast)
-			stored, batched := stored(t, js)
-			if all := uint64(3 * batchLeast); stored != all || batched != want {
-				t.Errorf("where each write takes %s, %d are stored, %d of them together; want %d and %d", write, stored, batched, all, want)
+			if stored, batched := copies(t, js), batched(t, js); stored != 3*batchLeast || batched != want {
+				t.Errorf("where each write takes %s, %d are stored, %d of them together; want %d and %d", write, stored, batched, 3*batchLeast, want)
 			}
 		})
 	}
@@ -80,13 +78,13 @@ func (s *syncing) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstre
 }
 
 // parkAtOnce parks so many events and says how long it took.
-func parkAtOnce(t *testing.T, p *Parker, first, n int) time.Duration {
+func parkAtOnce(t *testing.T, p *Parker, first uint64, n int) time.Duration {
 	t.Helper()
 	began := time.Now()
 	var parking sync.WaitGroup
 	for i := range n {
 		parking.Go(func() {
-			if err := p.Park(t.Context(), Waiting{Survey: "s1", EventID: "r1", Source: uint64(first + i), Parked: began, Published: began, Body: []byte("{}")}); err != nil {
+			if err := p.Park(t.Context(), waiting("s1", first+uint64(i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -95,16 +93,17 @@ func parkAtOnce(t *testing.T, p *Parker, first, n int) time.Duration {
 	return time.Since(began)
 }
 
-// stored counts what is in the lanes stream, and what came there in a batch.
-func stored(t *testing.T, js jetstream.JetStream) (all, batched uint64) {
+// batched is how many copies came into the lanes stream in a batch.
+func batched(t *testing.T, js jetstream.JetStream) (n uint64) {
+	t.Helper()
 	s, err := js.Stream(t.Context(), events.Names{}.Lanes())
 	must(t, err)
-	for ; all < s.CachedInfo().State.Msgs; all++ {
-		m, err := s.GetMsg(t.Context(), all+1)
+	for seq := range copies(t, js) {
+		m, err := s.GetMsg(t.Context(), seq+1)
 		must(t, err)
 		if m.Header.Get("Nats-Batch-Id") != "" {
-			batched++
+			n++
 		}
 	}
-	return all, batched
+	return n
 }
