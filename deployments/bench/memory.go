@@ -121,7 +121,7 @@ func (m *memoryRun) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	m.report.Said, err = m.g.complaints()
+	m.report.Said, err = m.g.consumer.Complaints()
 	return err
 }
 

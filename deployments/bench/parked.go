@@ -1,12 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -69,26 +64,4 @@ func (g *rig) healthyInLanes(ctx context.Context) (n int, err error) {
 		}
 	}
 	return n, nil
-}
-
-// complaints counts what the service's log warns of, by what it says.
-func (g *rig) complaints() (map[string]int, error) {
-	b, err := os.ReadFile(g.consumer.Log())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil //nolint:nilnil // it has said nothing
-	}
-	if err != nil {
-		return nil, err
-	}
-	said := map[string]int{}
-	for line := range bytes.Lines(b) {
-		var l struct{ Level, Message, Error string }
-		if !bytes.Contains(line, []byte(`"level":"warn"`)) && !bytes.Contains(line, []byte(`"level":"error"`)) {
-			continue
-		}
-		if json.Unmarshal(line, &l) == nil && !strings.HasPrefix(l.Message, "UNSAFE") {
-			said[strings.TrimSpace(fmt.Sprintf("%s: %s %.80s", l.Level, l.Message, l.Error))]++
-		}
-	}
-	return said, nil
 }

@@ -110,7 +110,7 @@ func (c *parkingCommand) failing(ctx context.Context, o setup, r *parkingRound) 
 	if err := g.drain(ctx, r); err != nil {
 		return err
 	}
-	r.Said, err = g.complaints()
+	r.Said, err = g.consumer.Complaints()
 	return err
 }
 

@@ -73,7 +73,7 @@ func (c *streamCommand) rounds(ctx context.Context, bin string) (all []streamFig
 			for _, sync := range c.Sync {
 				for _, batch := range c.Batch {
 					f := streamFigures{streamKind: streamKind{copies, sync, batch}, Round: round}
-					if err := c.turn(ctx, bin, &f); err != nil {
+					if err := c.ledTurn(ctx, bin, &f); err != nil {
 						return all, fmt.Errorf("%s: %w", f.streamKind, err)
 					}
 					fmt.Fprintln(os.Stderr, f.brief())
@@ -83,6 +83,22 @@ func (c *streamCommand) rounds(ctx context.Context, bin string) (all []streamFig
 		}
 	}
 	return all, nil
+}
+
+// turns is how often a turn is tried in which nobody led for a while.
+const turns = 3
+
+// ledTurn is a turn in which somebody led the stream and its consumer all the time. On a
+// machine that has too much to do a cluster may vote anew, which says nothing of what it
+// takes.
+func (c *streamCommand) ledTurn(ctx context.Context, bin string, f *streamFigures) error {
+	for n := 1; ; n++ {
+		err := c.turn(ctx, bin, f)
+		if n == turns || !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse) {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%s: once more, for nobody led: %v\n", f.streamKind, err)
+	}
 }
 
 // turn measures one kind on servers of its own.

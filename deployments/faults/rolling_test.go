@@ -39,17 +39,46 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	if err := s.account(ctx, c, now); err != nil {
 		t.Fatal(err)
 	}
-	s.removed(ctx, c)
+	allowed := s.unled(time.Now())
+	if allowed == 0 {
+		s.removed(ctx, c)
+	} else {
+		t.Logf("nobody led the live consumer or the lanes for a while: NATS may have forgotten %d acknowledgements", allowed)
+	}
 	for _, wrong := range slices.Concat(c.Wrong, s.breaking.wrong, s.receiver.complaints()) {
 		t.Error(wrong)
 	}
-	if n := s.ledger.totals().Again; n > 0 {
-		t.Errorf("%d events that had had their 2xx came again", n)
+	if n := s.ledger.totals().Again; n > allowed {
+		t.Errorf("%d events that had had their 2xx came again, %d may have", n, allowed)
 	}
 	if n := s.delivered(waited); n == 0 {
 		t.Error("no lane drained meanwhile: the test shows nothing of lanes")
 	}
 	t.Log(c.Verdict)
+	if t.Failed() {
+		s.tellComplaints(t)
+	}
+}
+
+// unled is how many duplicates there may be although nothing was broken: on a machine
+// that has far too much to do, nodes miss each other's heartbeats and vote anew.
+func (s *suite) unled(now time.Time) int {
+	for _, nobody := range s.breaking.consumer.missing(now) {
+		s.breaking.ackless = append(s.breaking.ackless, stretch{nobody.from.Add(-behindNodes), nobody.to})
+	}
+	for _, nobody := range s.breaking.lanes.missing(now) {
+		s.breaking.laneless = append(s.breaking.laneless, stretch{nobody.from.Add(-behindNodes), nobody.to})
+	}
+	return s.mayRepeat(now, now)
+}
+
+// tellComplaints tells what the replicas had to say.
+func (s *suite) tellComplaints(t *testing.T) {
+	t.Helper()
+	for _, r := range s.replicas {
+		said, err := r.process.Complaints()
+		t.Log(r.name, said, err)
+	}
 }
 
 // openForTest starts a cluster, three replicas and the load.
@@ -72,6 +101,8 @@ func openForTest(ctx context.Context, t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	s.deployment = d
+	d.breaking = d.begin(ctx, fault{headless: true})
+	t.Cleanup(d.breaking.end)
 	d.publisher = startPublisher(ctx, d.js, l, s.Rate, s.Seed)
 	return s
 }
