@@ -109,6 +109,7 @@ type tally struct {
 	First      float64 // when the first, 99 % and all of the healthy ones had come, since the receiver began
 	Most       float64
 	Last       float64
+	Stretches  []float64 // healthy events a second in each stretch of a backlog, see pace
 
 	FailingRequests int   // to all endpoints that fail
 	FailingMost     int   // to one of them within 30 s of its first failure, what came before included
@@ -152,11 +153,32 @@ func (a *arrivals) sumHealthy(t *tally) {
 			latency, at = append(latency, a.latency[i].Load()), append(at, a.at[i].Load())
 		}
 	}
+	t.Stretches = a.pace()
 	slices.Sort(latency)
 	slices.Sort(at)
 	t.Healthy = len(latency)
 	t.P50, t.P90, t.P99, t.Max = milliseconds(latency, .5), milliseconds(latency, .9), milliseconds(latency, .99), milliseconds(latency, 1)
 	t.First, t.Most, t.Last = milliseconds(at, 0), milliseconds(at, .99), milliseconds(at, 1)
+}
+
+// pace is how many healthy events of each stretch came a second. Its first tenth and its
+// last are left out, for in them those of its neighbours come too.
+func (a *arrivals) pace() (rates []float64) {
+	for from := 0; a.s.Stretch > 0 && from+a.s.Stretch <= len(a.at); from += a.s.Stretch {
+		var at []int64
+		for i := from; i < from+a.s.Stretch; i++ {
+			if a.times[i].Load() > 0 {
+				at = append(at, a.at[i].Load())
+			}
+		}
+		slices.Sort(at)
+		rate, n := 0.0, len(at)
+		if took := milliseconds(at, .9) - milliseconds(at, .1); took > 0 {
+			rate = float64(n*9/10-n/10) / took * 1000
+		}
+		rates = append(rates, rate)
+	}
+	return rates
 }
 
 // milliseconds is a quantile of sorted nanoseconds.

@@ -52,13 +52,59 @@ func TestALoudSurveyGetsItsShare(t *testing.T) {
 	s := scenario{Surveys: 1000, Loud: 100}
 	next, loud := s.order(), 0
 	const n = 100_000
-	for range n {
-		if next() == 999 {
+	for i := range n {
+		if next(i) == 999 {
 			loud++
 		}
 	}
 	if want := n * 100 / 1099; loud < want*9/10 || loud > want*11/10 {
 		t.Errorf("the loud survey got %d of %d events, want about %d", loud, n, want)
+	}
+}
+
+func TestEveryOtherStretchOfABacklogIsHealthy(t *testing.T) {
+	s := scenario{Surveys: 10, Hanging: 2, Failing: 2, Backlog: true, Events: 3000, Stretch: 1000}
+	next, sick := s.order(), [3]int{}
+	for i := range s.Events {
+		if s.kind(next(i)) != healthy {
+			sick[i/s.Stretch]++
+		}
+	}
+	if sick[0] < 300 || sick[1] != 0 || sick[2] < 300 {
+		t.Errorf("events for failing endpoints by stretch: %v, want about 400, none and about 400", sick)
+	}
+}
+
+func TestABacklogIsComparedWithItsHealthyStretches(t *testing.T) {
+	// Each stretch of a machine that gets slower comes at half of the pace of the one before;
+	// beside failing endpoints at nine tenths of that.
+	s := scenario{Surveys: 1, Backlog: true, Events: 10 * 1000, Stretch: 1000}
+	a, at, every := newArrivals(s), time.Duration(0), time.Microsecond
+	for i := range s.Events {
+		if i%s.Stretch == 0 {
+			every *= 2
+		}
+		step := every
+		if !s.allHealthy(i) {
+			step = every * 10 / 9
+		}
+		at += step
+		if err := a.add(a.began.Add(at), 0, healthy, newEvent(i, 0, a.began), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rates := a.sum(a.began.Add(at)).Stretches
+	if len(rates) != 10 || rates[5] < 1e6/64*.99 || rates[5] > 1e6/64*1.01 {
+		t.Errorf("the stretches came at %v a second, want ten, the sixth at %.0f", rates, 1e6/64)
+	}
+	// Of four comparisons two are with the faster neighbour, and two with the slower one.
+	if got, want := besideHealthy(rates[:warmStretches+5]), .9; got < want*.99 || got > want*1.01 {
+		t.Errorf("beside failing endpoints it is %.3f of the healthy rate, want %.3f", got, want)
+	}
+	for name, rates := range map[string][]float64{"none": nil, "too few": rates[:warmStretches+1], "one has no rate": {1, 1, 1, 1, 1, 0, 1}} {
+		if got := besideHealthy(rates); got != 0 {
+			t.Errorf("%s: %.3f, want nothing to be said", name, got)
+		}
 	}
 }
 
@@ -88,7 +134,7 @@ func TestTheVerdictNamesWhatWasAskedAndIsNotSo(t *testing.T) {
 		"a healthy event was parked": {row{Scenario: "1+1", Parked: 1}, "1 healthy events parked"},
 		"p99 is too high":            {row{Scenario: "1+1", Ratio: 1.3}, "p99 1.30 × quiet, at most 1.2 is allowed"},
 		"a storm":                    {row{Scenario: "1+1", FailingMost: 14}, "14 requests to one failing endpoint in 30 s, at most 13 are allowed"},
-		"a slow backlog":             {row{Scenario: "backlog", Ratio: .9}, "0.90 of the quiet rate, at least 0.95 is asked"},
+		"a slow backlog":             {row{Scenario: "backlog", Ratio: .9}, "0.900 of the healthy rate, at least 0.95 is asked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.r.Consumer = "service"

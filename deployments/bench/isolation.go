@@ -22,7 +22,7 @@ type isolationCommand struct {
 	Grace    time.Duration `default:"5s" help:"What is still missing so long after the last event is missing."`
 	Rounds   int           `default:"3" help:"How often each scenario runs, behind a quiet one."`
 	Rate     int           `default:"5000" help:"Events a second."`
-	Backlog  int           `default:"200000" help:"Events of the backlog."`
+	Backlog  int           `default:"600000" help:"Events of the backlog."`
 	Sync     string        `default:"2m" enum:"2m,always" help:"sync_interval of NATS: 2m is its default, always syncs every write."`
 	Only     []string      `placeholder:"NAME,..." help:"Only these scenarios."`
 	Plain    bool          `default:"true" negatable:"" help:"Run the plain consumer beside."`
@@ -48,7 +48,7 @@ type outcome struct {
 	Lag         float64 // most events that no replica had been given, while events counted
 	Metrics     map[string]float64
 	Said        map[string]int // warnings and errors in the service's log
-	Against     float64        // the quiet run before: its p99, or its rate for a backlog
+	Against     float64        // the p99 of the quiet run before; 0: there was none
 }
 
 // Run runs the scenarios and prints the table.
@@ -85,28 +85,34 @@ func (c *isolationCommand) chosen() []scenario {
 		if len(c.Only) > 0 && !slices.Contains(c.Only, s.Name) {
 			continue
 		}
-		s.Rate, s.Warm, s.Measure, s.Events = c.Rate, c.Warm, c.Measure, c.Backlog
+		s.Rate, s.Warm, s.Measure = c.Rate, c.Warm, c.Measure
+		if s.Backlog {
+			s.Events, s.Stretch = c.Backlog, c.Backlog/stretches
+		}
 		chosen = append(chosen, s)
 	}
 	return chosen
 }
 
 // outcomes runs every round: a quiet one and the scenario, so that both meet the
-// machine in the same mood. The plain consumer runs in the first.
+// machine in the same mood; a backlog has both in it. The plain consumer runs in the first.
 func (c *isolationCommand) outcomes(ctx context.Context, bin string) (all []outcome, err error) {
 	for round := range c.Rounds {
 		for _, s := range c.chosen() {
-			quiet, err := c.one(ctx, bin, s.quiet(), "service", round)
-			if err != nil {
-				return all, err
+			var quiet outcome
+			if !s.Backlog {
+				quiet, err = c.one(ctx, bin, s.quiet(), "service", round)
+				if err != nil {
+					return all, err
+				}
+				all = append(all, quiet)
 			}
-			all = append(all, quiet)
 			if !s.isQuiet() {
 				o, err := c.one(ctx, bin, s, "service", round)
 				if err != nil {
 					return all, err
 				}
-				o.Against = quiet.figure(s)
+				o.Against = quiet.Arrivals.P99
 				all = append(all, o)
 			}
 			if c.Plain && round == 0 {
@@ -271,6 +277,6 @@ func (r *run) finish(ctx context.Context) (err error) {
 	if r.o.Parked, err = r.g.parked(ctx); err != nil {
 		return err
 	}
-	r.o.Said, err = r.g.complaints()
+	r.o.Said, err = r.g.consumer.Complaints()
 	return err
 }

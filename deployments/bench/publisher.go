@@ -63,7 +63,7 @@ const pending = 10_000
 type publisher struct {
 	s       scenario
 	js      jetstream.JetStream
-	next    func() int
+	next    func(i int) int
 	futures chan future
 	began   time.Time
 	counted time.Time // when the first event that counts was sent
@@ -149,7 +149,7 @@ func (p *publisher) behind(due int) float64 {
 }
 
 func (p *publisher) message(i int) (*nats.Msg, int) {
-	s := p.next()
+	s := p.next(i)
 	p.report.Published++
 	return &nats.Msg{Subject: events.Names{}.Subject(survey(s)), Header: nats.Header{}, Data: newEvent(i, s, time.Now())}, s
 }

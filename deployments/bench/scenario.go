@@ -38,6 +38,7 @@ type scenario struct {
 	InTurn   bool    // one survey after the other gets an event; otherwise at random
 	TLS      string  // what the receivers speak: http1 or http2; else plain HTTP
 	Backlog  bool    // not paced: everything is there before the consumer starts
+	Stretch  int     // every other so many events are for healthy endpoints alone; 0: none are chosen
 
 	Latency time.Duration // what a healthy endpoint takes to answer; 0: it answers at once
 
@@ -65,9 +66,6 @@ func scenarios() []scenario {
 // quiet is the scenario it is compared with: as many surveys, and nothing fails.
 func (s scenario) quiet() scenario {
 	s.Name, s.Hanging, s.Failing, s.Loud = fmt.Sprintf("quiet %d", s.Surveys), 0, 0, 0
-	if s.Backlog {
-		s.Name = "quiet backlog"
-	}
 	return s
 }
 
@@ -123,17 +121,26 @@ func (s scenario) host(survey int) int {
 	}
 }
 
-// order yields the survey of each event: at random, because real events do not come
-// in turn unless that is what is asked for, and the same for every run.
-func (s scenario) order() func() int {
+// order yields the survey of the i-th event, one after the other: at random, because real
+// events do not come in turn unless that is what is asked for, and the same for every run.
+func (s scenario) order() func(i int) int {
 	if s.InTurn {
-		n := -1
-		return func() int { n++; return n % s.Surveys }
+		return func(i int) int { return i % s.Surveys }
 	}
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // it is to be the same each time
 	extra := max(s.Loud-1, 0)
-	return func() int { return min(r.IntN(s.Surveys+extra), s.Surveys-1) }
+	next := func() int { return min(r.IntN(s.Surveys+extra), s.Surveys-1) }
+	return func(i int) int {
+		n := next()
+		for s.allHealthy(i) && s.kind(n) != healthy {
+			n = next()
+		}
+		return n
+	}
 }
+
+// allHealthy says whether the i-th event stands in a stretch without failing endpoints.
+func (s scenario) allHealthy(i int) bool { return s.Stretch > 0 && i/s.Stretch%2 == 1 }
 
 // survey is the id of the i-th survey; surveyIndex the other way round.
 func survey(i int) events.Survey { return events.Survey(fmt.Sprintf("s-%05d", i)) }
