@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +24,7 @@ import (
 	"github.com/popsee/webhooks/consumer"
 	"github.com/popsee/webhooks/consumer/health"
 	"github.com/popsee/webhooks/consumer/internal/bustest"
+	"github.com/popsee/webhooks/consumer/lanes"
 	"github.com/popsee/webhooks/consumer/layout"
 	"github.com/popsee/webhooks/consumer/provision"
 	"github.com/popsee/webhooks/delivery"
@@ -469,9 +469,9 @@ func (w *world) parked() []uint64 {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		src, err := strconv.ParseUint(msg.Header.Get("Popsee-Source-Sequence"), 10, 64)
-		if err != nil {
-			w.t.Fatal(err)
+		src, known := lanes.Source(msg.Header)
+		if !known {
+			w.t.Fatalf("copy %d does not say which event it is: %v", seq, msg.Header)
 		}
 		seqs = append(seqs, src)
 	}
