@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,18 +24,14 @@ const (
 	// the CPU waits for; ten are none (measured).
 	momentTime = 20 * time.Millisecond
 
-	// So many in one moment are a burst in any case. They go as atomic batches, and may
-	// take their time to fill one, for nobody waits for an event in a lane: for each the
-	// server makes a store of its own with files that it syncs, which takes it as much CPU
-	// as fifty events.
+	// So many at once, with those that have no answer yet, are a burst in any case, or
+	// more than the server takes one by one: where it syncs every write, each costs a sync.
+	// They go as atomic batches, and may take their time to fill one, for nobody waits for
+	// an event in a lane. For each batch the server makes a store of its own with files
+	// that it syncs, which takes it as much CPU as fifty events.
 	joinLeast  = 50
 	gatherTime = 200 * time.Millisecond
-
-	// Where every write is synced a batch takes 2.8 ms, as long as ten events one after
-	// the other. A single one that took longer shows that the server does that, or that it
-	// is far away.
-	slowTime   = 3 * time.Millisecond
-	batchLeast = 10 // fewer are stored faster one by one
+	batchLeast = 10 // fewer are stored faster one by one, synced or not
 
 	batchMost  = 200     // events; the server takes 1,000
 	batchBytes = 4 << 20 // of bodies: the server holds a batch in memory until it is whole
@@ -65,6 +61,11 @@ func Park(ctx context.Context, js jetstream.JetStream, names events.Names, w Wai
 func parkOne(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
+	return store(ctx, js, names, w)
+}
+
+// store stores one copy, for as long as ctx lasts.
+func store(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) (uint64, error) {
 	ack, err := js.PublishMsg(ctx, w.message(names))
 	if err == nil && ack.Stream != names.Lanes() {
 		err = fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
@@ -113,7 +114,6 @@ type Parker struct {
 	in      chan *parking
 	batches chan struct{} // one each open batch
 	singles chan struct{} // one each event that is stored by itself
-	slow    atomic.Bool   // one that was stored by itself took longer than slowTime, and nobody has gathered for longer since
 }
 
 // parking is one event that wants to be parked.
@@ -132,17 +132,21 @@ func NewParker(js jetstream.JetStream, names events.Names, guard *panics.Guard) 
 
 // Park is [Park] together with whatever else parks at the moment.
 func (p *Parker) Park(ctx context.Context, w Waiting) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*parkTime)
-	defer cancel()
+	late := time.NewTimer(2 * parkTime) // cheaper than a context, of which all would be children of one
+	defer late.Stop()
 	one := &parking{Waiting: w, done: make(chan error, 1)}
 	select {
 	case p.in <- one:
+	case <-late.C:
+		return parkError(w, context.DeadlineExceeded)
 	case <-ctx.Done():
 		return parkError(w, context.Cause(ctx))
 	}
 	select {
 	case err := <-one.done:
 		return err
+	case <-late.C:
+		return parkError(w, context.DeadlineExceeded)
 	case <-ctx.Done():
 		return parkError(w, context.Cause(ctx))
 	}
@@ -154,9 +158,9 @@ func (p *Parker) Run(ctx context.Context) {
 		select {
 		case one := <-p.in:
 			if batch, together := p.gather(one); together && len(batch) >= batchLeast {
-				p.store(ctx, batch)
+				p.together(ctx, batch)
 			} else {
-				p.each(ctx, batch, &p.slow)
+				p.each(ctx, batch)
 			}
 		case <-ctx.Done():
 			return
@@ -175,7 +179,7 @@ func (p *Parker) gather(first *parking) (batch []*parking, together bool) {
 			batch = append(batch, one)
 			size += len(one.Body)
 		case <-timer.C:
-			if together || len(batch) < joinLeast && !p.slow.Swap(false) {
+			if together || len(batch)+len(p.singles) < joinLeast {
 				return batch, together
 			}
 			together = true
@@ -185,9 +189,9 @@ func (p *Parker) gather(first *parking) (batch []*parking, together bool) {
 	return batch, true
 }
 
-// store stores events with one write and does not wait for it, unless too much is
+// together stores events with one write and does not wait for it, unless too much is
 // being stored already.
-func (p *Parker) store(ctx context.Context, batch []*parking) {
+func (p *Parker) together(ctx context.Context, batch []*parking) {
 	p.batches <- struct{}{}
 	go func() {
 		err := p.panics.Try(panics.PlacePark, func() error {
@@ -201,8 +205,7 @@ func (p *Parker) store(ctx context.Context, batch []*parking) {
 		<-p.batches
 		if err != nil {
 			// The server does not say which event it was about, or had too many batches.
-			// That so many take long says nothing.
-			p.each(ctx, batch, new(atomic.Bool))
+			p.each(ctx, batch)
 			return
 		}
 		for _, one := range batch {
@@ -211,19 +214,23 @@ func (p *Parker) store(ctx context.Context, batch []*parking) {
 	}()
 }
 
-// each stores each event by itself, and does not wait for it either. It notes where one
-// took long.
-func (p *Parker) each(ctx context.Context, batch []*parking, slow *atomic.Bool) {
-	for _, one := range batch {
-		p.singles <- struct{}{}
-		go func() {
-			defer func() { <-p.singles }()
-			began := time.Now()
-			err := p.panics.Try(panics.PlacePark, func() error { return Park(ctx, p.js, p.names, one.Waiting) })
-			if err == nil && time.Since(began) > slowTime {
-				slow.Store(true)
-			}
-			one.done <- err
-		}()
-	}
+// each stores each event by itself, and does not wait for it either. What is sent together
+// has one context: one for each would cost as much as sending it.
+func (p *Parker) each(ctx context.Context, batch []*parking) {
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, parkTime)
+		defer cancel()
+		var all sync.WaitGroup
+		for _, one := range batch {
+			p.singles <- struct{}{}
+			all.Go(func() {
+				defer func() { <-p.singles }()
+				one.done <- p.panics.Try(panics.PlacePark, func() error {
+					_, err := store(ctx, p.js, p.names, one.Waiting)
+					return err
+				})
+			})
+		}
+		all.Wait()
+	}()
 }
