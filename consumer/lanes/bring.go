@@ -54,7 +54,9 @@ func (s *shard) bring(ctx context.Context, l *lane, r health.Record, now time.Ti
 			case b.ended, b.early:
 				l.bringAt = time.Now().Add(bringPause)
 			}
-			l.await(b.stored, time.Now())
+			if l.await(b.stored, time.Now()); l.bringing && s.from != nil {
+				s.from.now()
+			}
 			s.tend(ctx, l)
 		}
 	})

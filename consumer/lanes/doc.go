@@ -50,8 +50,8 @@
 //
 // It may be lost and made anew, or restored from an older copy; then its sequences are
 // used again, and an index is wrong. The feed compares the stream each time that it reads
-// it anew, which it does whenever the client had to begin again; a copy is compared with
-// its entry before it is sent or removed. Either way the shard is let go, and read anew by
+// it anew, which it does whenever the consumer that it read with is gone; a copy is compared
+// with its entry before it is sent or removed. Either way the shard is let go, and read anew by
 // its next owner.
 //
 // # Where things are

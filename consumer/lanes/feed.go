@@ -1,7 +1,6 @@
 package lanes
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +18,14 @@ import (
 )
 
 const (
-	feedGather = 50 * time.Millisecond // shards that are taken together are read together
-	feedBeat   = 5 * time.Second       // an idle feed hears of the server so often; after two silent ones it is read anew
-	feedPull   = 10 * time.Minute      // one pull of the feed: an idle one costs next to nothing
-	feedGone   = time.Minute           // a feed nobody reads any more is forgotten by the server
-	feedAgain  = time.Second           // after a feed that ended
-	feedLook   = 30 * time.Second      // between looks at whether the client had to begin again, for when nothing comes. Each puts off that silence is noticed, so it is longer than two beats
-	feedStuck  = 5 * time.Second       // more is to come, and nothing does
+	feedGather = 50 * time.Millisecond  // shards that are taken together are read together
+	feedRest   = 100 * time.Millisecond // before the next pull: for an event by itself the server and this do some ten times as much as for one of many (measured)
+	feedMost   = 1000                   // events of one pull: more would be held in memory, and hardly be read faster
+	feedBeat   = 5 * time.Second        // an idle feed hears of the server so often; after two silent ones it is read anew
+	feedPull   = 10 * time.Minute       // one pull of an idle feed, which costs next to nothing
+	feedGone   = time.Minute            // a feed nobody reads any more is forgotten by the server
+	feedAgain  = time.Second            // after a feed that ended
+	feedStuck  = 5 * time.Second        // more was counted, and nothing comes
 )
 
 // feed reads the headers of the lanes stream for the shards that were taken
@@ -37,6 +37,7 @@ type feed struct {
 	shards map[int]*shard // guarded by the owner's mu; fixed, but for those that leave, once the feed reads
 	stop   context.CancelFunc
 	done   chan struct{} // closed when nothing is read any more
+	hurry  chan struct{} // capacity one: somebody waits for what has been stored
 
 	born time.Time // of the stream, when it was read first
 	last uint64    // the last sequence that was read
@@ -44,9 +45,9 @@ type feed struct {
 
 // Why a reading ends that could go on.
 var (
-	errBack     = errors.New("the lanes stream is not the one that was read: it was made anew, or restored from an older copy")
-	errStuck    = errors.New("more was counted than comes")
-	errReplaced = errors.New("the client has begun again behind what was read last, wherever the stream is now")
+	errBack   = errors.New("the lanes stream is not the one that was read: it was made anew, or restored from an older copy")
+	errStuck  = errors.New("more was counted than comes")
+	errMissed = errors.New("something was sent and has not come")
 )
 
 // fed is one entry of a shard, or the news that all there was has come.
@@ -63,7 +64,7 @@ func (o *Owner) join(s *shard) *feed {
 	defer o.mu.Unlock()
 	if o.joining == nil {
 		ctx, stop := context.WithCancel(context.Background())
-		f := &feed{o: o, shards: map[int]*shard{}, stop: stop, done: make(chan struct{})}
+		f := &feed{o: o, shards: map[int]*shard{}, stop: stop, done: make(chan struct{}), hurry: make(chan struct{}, 1)}
 		o.joining = f
 		go f.run(ctx)
 	}
@@ -120,77 +121,154 @@ func (f *feed) begin() map[int]*shard {
 	return maps.Clone(f.shards)
 }
 
+// read reads everything there is, and then what comes.
 func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
 	names := f.o.o.Names
+	r := reader{feed: f, shards: shards, began: time.Now()}
 	stream, err := f.o.js.Stream(ctx, names.Lanes())
-	if err != nil {
-		return fmt.Errorf("open stream %s: %w", names.Lanes(), err)
+	if err == nil {
+		err = f.recognise(stream.CachedInfo())
 	}
-	if err := f.recognise(stream.CachedInfo()); err != nil {
-		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+	if err == nil {
+		f.o.lookNear(stream)
+		r.end = stream.CachedInfo().State.LastSeq
+		r.cons, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+			FilterSubjects: filterOf(names, shards), HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
+			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: feedGone,
+		})
 	}
-	f.o.lookNear(stream)
-	last := stream.CachedInfo().State.LastSeq
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: filterOf(names, shards), HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
-		InactiveThreshold: feedGone,
-		MaxResetAttempts:  1, // then it begins anew here, where ctx is heard
-	})
-	if err != nil {
-		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+	if err == nil {
+		err = r.readOn(ctx)
 	}
-	it, err := cons.Messages(jetstream.PullExpiry(feedPull), jetstream.PullHeartbeat(feedBeat))
-	if err != nil {
-		return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
-	}
-	defer it.Stop()
-	// Nobody stops it from outside: while the client makes another consumer, that is lost.
-	reading, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	first := cons.CachedInfo().Name
-	// What the server has counted may be removed before it is sent. Then nothing comes
-	// that is the last one, and only another reading finds out.
-	stuck := time.AfterFunc(feedStuck, func() { end(errStuck) })
-	defer stuck.Stop()
-	began, entries := time.Now(), 0
-	caughtUp := cons.CachedInfo().NumPending == 0
-	if caughtUp {
-		stuck.Stop()
-		tellAll(shards)
-	}
-	look := lookLater(reading)
-	defer func() { look.off() }()
+	return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+}
+
+// reader is one reading of the stream, until something goes wrong. Its consumer counts what
+// it sends, and nobody else pulls from it: so it shows when something has not come.
+type reader struct {
+	*feed
+
+	shards   map[int]*shard
+	cons     jetstream.Consumer
+	began    time.Time
+	end      uint64 // of the stream, then
+	got      uint64 // messages
+	left     uint64 // behind the last of them, as the server has counted
+	caughtUp bool
+}
+
+// readOn pulls until that fails, or ctx ends: one message, as soon as there is one, and
+// then what has come meanwhile.
+func (r *reader) readOn(ctx context.Context) error {
+	r.left = r.cons.CachedInfo().NumPending
 	for {
-		if !caughtUp {
-			stuck.Reset(feedStuck)
-		}
-		msg, err := it.Next(jetstream.NextContext(look.until))
-		stuck.Stop()
-		if err != nil && look.until.Err() != nil && reading.Err() == nil {
-			look.off()
-			look = lookLater(reading)
-			if !caughtUp || cons.CachedInfo().Name == first {
-				continue
+		if r.left == 0 {
+			r.all()
+			if err := r.rest(ctx); err != nil {
+				return err
 			}
-			err = errReplaced
+			if err := r.waitForOne(ctx); err != nil {
+				return err
+			}
+			continue
 		}
-		if err != nil {
-			return fmt.Errorf("read stream %s: %w", names.Lanes(), cmp.Or(context.Cause(reading), err))
+		if err := r.takeMany(ctx); err != nil {
+			return err
 		}
+	}
+}
+
+// all tells the shards, once, that all there was has come.
+func (r *reader) all() {
+	if r.caughtUp {
+		return
+	}
+	r.caughtUp = true
+	r.o.o.Log.Info().Int("shards", len(r.shards)).Uint64("entries", r.got).Dur("took", time.Since(r.began)).Msg("all waiting events are known")
+	for _, s := range r.shards {
+		s.feed(fed{caughtUp: true})
+	}
+}
+
+// rest lets more come, unless somebody waits for it.
+func (r *reader) rest(ctx context.Context) error {
+	timer := time.NewTimer(feedRest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.hurry:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// waitForOne waits for the next message, and says nothing when none comes.
+func (r *reader) waitForOne(ctx context.Context) error {
+	waiting, end := context.WithTimeout(ctx, feedPull)
+	defer end()
+	_, err := r.take(r.cons.Fetch(1, jetstream.FetchContext(waiting), jetstream.FetchHeartbeat(feedBeat)))
+	if waiting.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// takeMany takes what the server has counted. Where less comes it may have been removed
+// before it was sent; then it is counted anew.
+func (r *reader) takeMany(ctx context.Context) error {
+	waiting, end := context.WithTimeout(ctx, feedStuck)
+	defer end()
+	want := int(min(r.left, feedMost)) //nolint:gosec // at most feedMost
+	n, err := r.take(r.cons.Fetch(want, jetstream.FetchContext(waiting)))
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && waiting.Err() == nil:
+		return err
+	case n == want:
+		return nil
+	}
+	info, err := r.cons.Info(ctx)
+	switch {
+	case err != nil:
+		return err
+	case info.Delivered.Consumer != r.got:
+		return errMissed
+	case info.NumPending > 0 && n == 0:
+		return errStuck
+	}
+	r.left = info.NumPending
+	return nil
+}
+
+// take takes what a pull brings.
+func (r *reader) take(batch jetstream.MessageBatch, err error) (n int, _ error) {
+	if err != nil {
+		return 0, err
+	}
+	for msg := range batch.Messages() {
 		meta, err := msg.Metadata()
-		if err == nil && caughtUp && meta.Consumer != first {
-			err = errReplaced
+		if err == nil && meta.Sequence.Consumer != r.got+1 {
+			err = errMissed
 		}
 		if err != nil {
-			return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+			return n, err
 		}
-		f.last = max(f.last, meta.Sequence.Stream)
-		f.pass(msg, meta.Sequence.Stream, shards)
-		if entries++; !caughtUp && (meta.NumPending == 0 || meta.Sequence.Stream >= last) {
-			caughtUp = true
-			f.o.o.Log.Info().Int("shards", len(shards)).Int("entries", entries).Dur("took", time.Since(began)).Msg("all waiting events are known")
-			tellAll(shards)
+		seq := meta.Sequence.Stream
+		n, r.got, r.left, r.last = n+1, r.got+1, meta.NumPending, max(r.last, seq)
+		r.pass(msg, seq, r.shards)
+		if r.left == 0 || seq >= r.end {
+			r.all()
 		}
+	}
+	return n, batch.Error()
+}
+
+// now has what has been stored read without a rest.
+func (f *feed) now() {
+	select {
+	case f.hurry <- struct{}{}:
+	default:
 	}
 }
 
@@ -208,18 +286,6 @@ func (f *feed) recognise(info *jetstream.StreamInfo) error {
 	return nil
 }
 
-// look is when the feed looks whether the client had to begin again. It is one of many
-// messages: a context for each would cost as much as reading it.
-type look struct {
-	until context.Context
-	off   context.CancelFunc
-}
-
-func lookLater(ctx context.Context) look {
-	until, off := context.WithTimeout(ctx, feedLook)
-	return look{until, off}
-}
-
 // filterOf is set where one shard alone is read: a filter costs less than what it
 // keeps away, several cost more.
 func filterOf(names events.Names, shards map[int]*shard) []string {
@@ -230,12 +296,6 @@ func filterOf(names events.Names, shards map[int]*shard) []string {
 		return []string{names.LaneShardSubject(n)}
 	}
 	return nil
-}
-
-func tellAll(shards map[int]*shard) {
-	for _, s := range shards {
-		s.feed(fed{caughtUp: true})
-	}
 }
 
 // pass hands one message to its shard, if that is among those read.

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,38 +24,12 @@ func (e emptied) Stream(ctx context.Context, name string) (jetstream.Stream, err
 
 type emptiedStream struct{ jetstream.Stream }
 
-func (e emptiedStream) OrderedConsumer(ctx context.Context, cfg jetstream.OrderedConsumerConfig) (jetstream.Consumer, error) {
-	c, err := e.Stream.OrderedConsumer(ctx, cfg)
+func (e emptiedStream) CreateConsumer(ctx context.Context, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c, err := e.Stream.CreateConsumer(ctx, cfg)
 	if err == nil {
 		err = e.Purge(ctx)
 	}
-	return deaf{c}, err
-}
-
-// deaf is a consumer whose reader cannot be stopped while it waits: the client loses that
-// while it makes another consumer.
-type deaf struct{ jetstream.Consumer }
-
-func (d deaf) Messages(opts ...jetstream.PullMessagesOpt) (jetstream.MessagesContext, error) {
-	m, err := d.Consumer.Messages(opts...)
-	return &deafMessages{MessagesContext: m}, err
-}
-
-type deafMessages struct {
-	jetstream.MessagesContext
-	waits atomic.Bool
-}
-
-func (d *deafMessages) Next(opts ...jetstream.NextOpt) (jetstream.Msg, error) {
-	d.waits.Store(true)
-	defer d.waits.Store(false)
-	return d.MessagesContext.Next(opts...)
-}
-
-func (d *deafMessages) Stop() {
-	if !d.waits.Load() {
-		d.MessagesContext.Stop()
-	}
+	return c, err
 }
 
 // TestAllHasComeAlsoWhenWhatWasCountedIsRemovedBeforeItIsSent: else nothing is brought
@@ -74,5 +49,109 @@ func TestAllHasComeAlsoWhenWhatWasCountedIsRemovedBeforeItIsSent(t *testing.T) {
 			t.Error("in a minute nobody has said that all has come")
 		}
 		f.leave(s)
+	})
+}
+
+// watched is a lanes stream whose readers' pulls are counted, and of which one is to lose
+// what it brings.
+type watched struct {
+	jetstream.JetStream
+	pulls atomic.Int64
+	lose  atomic.Bool
+}
+
+func (w *watched) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := w.JetStream.Stream(ctx, name)
+	return watchedStream{s, w}, err
+}
+
+type watchedStream struct {
+	jetstream.Stream
+	w *watched
+}
+
+func (s watchedStream) CreateConsumer(ctx context.Context, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c, err := s.Stream.CreateConsumer(ctx, cfg)
+	return watchedConsumer{c, s.w}, err
+}
+
+type watchedConsumer struct {
+	jetstream.Consumer
+	w *watched
+}
+
+func (c watchedConsumer) Fetch(n int, opts ...jetstream.FetchOpt) (jetstream.MessageBatch, error) {
+	c.w.pulls.Add(1)
+	batch, err := c.Consumer.Fetch(n, opts...)
+	if err == nil && c.w.lose.Load() {
+		for range batch.Messages() {
+			c.w.lose.Store(false)
+		}
+	}
+	return batch, err
+}
+
+// feeding has one shard fed, and returns how to hear of so many entries in it, in the
+// order of their sequences.
+func feeding(t *testing.T, js jetstream.JetStream) (next func(n int) []uint64) {
+	t.Helper()
+	o := New(js, nil, Options{Schedule: func(time.Time, string, time.Time) (time.Time, bool) { return time.Time{}, false }})
+	s := newShard(t.Context(), o, &leases.Lease{Shard: o.o.Names.Shard("s1")})
+	f := o.join(s)
+	t.Cleanup(func() { f.leave(s) })
+	return func(n int) (seqs []uint64) {
+		t.Helper()
+		for end := time.After(time.Minute); len(seqs) < n; {
+			select {
+			case got := <-s.fed:
+				if !got.caughtUp && !slices.Contains(seqs, got.entry.seq) {
+					seqs = append(seqs, got.entry.seq)
+				}
+			case <-end:
+				t.Fatalf("in a minute %v were read, want %d", seqs, n)
+			}
+		}
+		slices.Sort(seqs)
+		return seqs
+	}
+}
+
+// TestWhatComesTogetherIsReadTogether, and what comes alone at once.
+func TestWhatComesTogetherIsReadTogether(t *testing.T) {
+	bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		w := &watched{JetStream: js}
+		next := feeding(t, w)
+		time.Sleep(time.Second)
+		began := time.Now()
+		parkThem(t, js, "s1", 1, 1)
+		next(1)
+		if took := time.Since(began); took > 10*time.Millisecond {
+			t.Errorf("one by itself was read after %s", took)
+		}
+		w.pulls.Store(0)
+		for i := range 100 {
+			time.Sleep(feedRest / 10)
+			parkThem(t, js, "s1", uint64(2+i), 1)
+		}
+		next(100)
+		if n := w.pulls.Load(); n > 40 {
+			t.Errorf("%d pulls for what came in ten rests, want two or three for each", n)
+		}
+	})
+}
+
+// TestWhatWasSentAndDidNotComeIsReadAnew: nobody else tells that something waits.
+func TestWhatWasSentAndDidNotComeIsReadAnew(t *testing.T) {
+	bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+		w := &watched{JetStream: js}
+		next := feeding(t, w)
+		parkThem(t, js, "s1", 1, 3)
+		next(3)
+		w.lose.Store(true)
+		parkThem(t, js, "s1", 4, 3)
+		time.Sleep(feedRest + time.Second)
+		if got := next(6); !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6}) {
+			t.Errorf("read were %v, want all six", got)
+		}
 	})
 }
