@@ -17,7 +17,7 @@ import (
 
 // newerHeader marks a message as a newer version's.
 func newerHeader() nats.Header {
-	return nats.Header{"Popsee-Format": {"2"}, "Popsee-Waiting": {"9999 and more"}, "Popsee-Source-Sequence": {"9999"}}
+	return nats.Header{"Popsee-Format": {"2"}, "Popsee-Source-Sequence": {"9999"}}
 }
 
 // plantMessages stores messages that a newer version may write.

@@ -192,7 +192,7 @@ func TestAPanicAnywhereCostsNoEventAndNoProcess(t *testing.T) {
 		"looking an endpoint up":     {place: panics.PlaceEvent, within: "(*Consumer).consider", times: 1, does: publish, buried: 1},
 		"burying what is no event":   {place: panics.PlaceSettle, within: "(*Consumer).bury", times: 2, does: func(w *world) { w.publishMalformed(broken, "{") }, buried: 1},
 		"noting what is parked":      {place: panics.PlaceSettle, within: "(*Consumer).park", times: 1, before: once, does: publish},
-		"parking":                    {place: panics.PlacePark, within: "lanes.store", times: 1, before: once, does: publish},
+		"parking":                    {place: panics.PlacePark, within: "lanes.Park", times: 1, before: once, does: publish},
 		"parking many at once":       {place: panics.PlacePark, within: "lanes.parkBatch", times: 1, before: func(w *world) { w.switchOff(broken) }, does: func(w *world) { w.publishMany(broken, 60); w.advance(time.Second); w.endpoint(broken) }},
 		"asking for a lane":          {place: panics.PlaceTry, within: "fromLanes.Ask", times: 3, before: once, does: publish},
 		"trying from a lane":         {place: panics.PlaceParked, within: "fromLanes.Deliver", times: 1, before: once, does: publish, buried: 1},

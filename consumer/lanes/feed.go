@@ -20,7 +20,7 @@ import (
 const (
 	feedGather = 50 * time.Millisecond  // shards that are taken together are read together
 	feedRest   = 100 * time.Millisecond // before the next pull: for an event by itself the server and this do some ten times as much as for one of many (measured)
-	feedMost   = 1000                   // events of one pull: more would be held in memory, and hardly be read faster
+	feedMost   = 1000                   // events of one pull, which all are in memory until they are passed on
 	feedBeat   = 5 * time.Second        // an idle feed hears of the server so often; after two silent ones it is read anew
 	feedPull   = 10 * time.Minute       // one pull of an idle feed, which costs next to nothing
 	feedGone   = time.Minute            // a feed nobody reads any more is forgotten by the server
@@ -202,15 +202,15 @@ func (r *reader) rest(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// waitForOne waits for the next message, and says nothing when none comes.
+// waitForOne waits for the next message.
 func (r *reader) waitForOne(ctx context.Context) error {
 	waiting, end := context.WithTimeout(ctx, feedPull)
 	defer end()
-	_, err := r.take(r.cons.Fetch(1, jetstream.FetchContext(waiting), jetstream.FetchHeartbeat(feedBeat)))
-	if waiting.Err() != nil {
-		return ctx.Err()
+	n, err := r.take(r.cons.Fetch(1, jetstream.FetchContext(waiting), jetstream.FetchHeartbeat(feedBeat)))
+	if err != nil || n == 1 {
+		return err
 	}
-	return err
+	return r.recount(ctx)
 }
 
 // takeMany takes what the server has counted. Where less comes it may have been removed
@@ -220,22 +220,25 @@ func (r *reader) takeMany(ctx context.Context) error {
 	defer end()
 	want := int(min(r.left, feedMost)) //nolint:gosec // at most feedMost
 	n, err := r.take(r.cons.Fetch(want, jetstream.FetchContext(waiting)))
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil && waiting.Err() == nil:
+	if err != nil || n == want {
 		return err
-	case n == want:
-		return nil
 	}
+	err = r.recount(ctx)
+	if err == nil && n == 0 && r.left > 0 {
+		err = errStuck
+	}
+	return err
+}
+
+// recount asks the server what is left after a pull that has brought less than it asked
+// for. What it was sent and has not come nobody else would tell of.
+func (r *reader) recount(ctx context.Context) error {
 	info, err := r.cons.Info(ctx)
 	switch {
 	case err != nil:
 		return err
 	case info.Delivered.Consumer != r.got:
 		return errMissed
-	case info.NumPending > 0 && n == 0:
-		return errStuck
 	}
 	r.left = info.NumPending
 	return nil

@@ -52,7 +52,7 @@ func TestAllHasComeAlsoWhenWhatWasCountedIsRemovedBeforeItIsSent(t *testing.T) {
 	})
 }
 
-// watched is a lanes stream whose readers' pulls are counted, and of which one is to lose
+// watched is a lanes stream whose readers' pulls are counted, and one of which is to lose
 // what it brings.
 type watched struct {
 	jetstream.JetStream
@@ -83,13 +83,28 @@ type watchedConsumer struct {
 func (c watchedConsumer) Fetch(n int, opts ...jetstream.FetchOpt) (jetstream.MessageBatch, error) {
 	c.w.pulls.Add(1)
 	batch, err := c.Consumer.Fetch(n, opts...)
-	if err == nil && c.w.lose.Load() {
-		for range batch.Messages() {
-			c.w.lose.Store(false)
-		}
+	if err != nil {
+		return nil, err
 	}
-	return batch, err
+	come := make(chan jetstream.Msg, n)
+	go func() {
+		defer close(come)
+		lost := false
+		for msg := range batch.Messages() {
+			if lost = lost || c.w.lose.Swap(false); !lost {
+				come <- msg
+			}
+		}
+	}()
+	return watchedBatch{batch, come}, nil
 }
+
+type watchedBatch struct {
+	jetstream.MessageBatch
+	come chan jetstream.Msg
+}
+
+func (b watchedBatch) Messages() <-chan jetstream.Msg { return b.come }
 
 // feeding has one shard fed, and returns how to hear of so many entries in it, in the
 // order of their sequences.
@@ -142,16 +157,32 @@ func TestWhatComesTogetherIsReadTogether(t *testing.T) {
 
 // TestWhatWasSentAndDidNotComeIsReadAnew: nobody else tells that something waits.
 func TestWhatWasSentAndDidNotComeIsReadAnew(t *testing.T) {
-	bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
-		w := &watched{JetStream: js}
-		next := feeding(t, w)
-		parkThem(t, js, "s1", 1, 3)
-		next(3)
-		w.lose.Store(true)
-		parkThem(t, js, "s1", 4, 3)
-		time.Sleep(feedRest + time.Second)
-		if got := next(6); !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6}) {
-			t.Errorf("read were %v, want all six", got)
-		}
-	})
+	for name, c := range map[string]struct {
+		resting bool // the feed does, and will pull many
+		park    int
+	}{
+		"the last one":       {park: 1},
+		"one before others":  {park: 3},
+		"the last of others": {resting: true, park: 1},
+		"many at once":       {resting: true, park: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {
+				w := &watched{JetStream: js}
+				next := feeding(t, w)
+				parkThem(t, js, "s1", 1, 3)
+				next(3)
+				if time.Sleep(time.Second); c.resting {
+					parkThem(t, js, "s1", 4, 1)
+					next(1)
+				}
+				w.lose.Store(true)
+				parkThem(t, js, "s1", 5, c.park)
+				time.Sleep(feedRest + 2*time.Second)
+				if n := copies(t, js); len(next(int(n))) != int(n) { //nolint:gosec // a few
+					t.Error("not all were read")
+				}
+			})
+		})
+	}
 }

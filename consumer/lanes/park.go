@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,11 +23,11 @@ const (
 	// the CPU waits for; ten are none (measured).
 	momentTime = 20 * time.Millisecond
 
-	// So many at once, with those that have no answer yet, are a burst in any case, or
-	// more than the server takes one by one: where it syncs every write, each costs a sync.
-	// They go as atomic batches, and may take their time to fill one, for nobody waits for
-	// an event in a lane. For each batch the server makes a store of its own with files
-	// that it syncs, which takes it as much CPU as fifty events.
+	// So many at once, with those that were sent one by one and have no answer yet, are a
+	// burst in any case, or more than the server takes one by one: where it syncs every
+	// write, each costs a sync. They go as atomic batches, and may take their time to fill
+	// one, for nobody waits for an event in a lane. For each batch the server makes a store
+	// of its own with files that it syncs, which takes it as much CPU as fifty events.
 	joinLeast  = 50
 	gatherTime = 200 * time.Millisecond
 	batchLeast = 10 // fewer are stored faster one by one, synced or not
@@ -61,11 +60,6 @@ func Park(ctx context.Context, js jetstream.JetStream, names events.Names, w Wai
 func parkOne(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, parkTime)
 	defer cancel()
-	return store(ctx, js, names, w)
-}
-
-// store stores one copy, for as long as ctx lasts.
-func store(ctx context.Context, js jetstream.JetStream, names events.Names, w Waiting) (uint64, error) {
 	ack, err := js.PublishMsg(ctx, w.message(names))
 	if err == nil && ack.Stream != names.Lanes() {
 		err = fmt.Errorf("stream %s took it, not %s", ack.Stream, names.Lanes())
@@ -132,21 +126,17 @@ func NewParker(js jetstream.JetStream, names events.Names, guard *panics.Guard) 
 
 // Park is [Park] together with whatever else parks at the moment.
 func (p *Parker) Park(ctx context.Context, w Waiting) error {
-	late := time.NewTimer(2 * parkTime) // cheaper than a context, of which all would be children of one
-	defer late.Stop()
+	ctx, cancel := context.WithTimeout(ctx, 2*parkTime)
+	defer cancel()
 	one := &parking{Waiting: w, done: make(chan error, 1)}
 	select {
 	case p.in <- one:
-	case <-late.C:
-		return parkError(w, context.DeadlineExceeded)
 	case <-ctx.Done():
 		return parkError(w, context.Cause(ctx))
 	}
 	select {
 	case err := <-one.done:
 		return err
-	case <-late.C:
-		return parkError(w, context.DeadlineExceeded)
 	case <-ctx.Done():
 		return parkError(w, context.Cause(ctx))
 	}
@@ -158,7 +148,7 @@ func (p *Parker) Run(ctx context.Context) {
 		select {
 		case one := <-p.in:
 			if batch, together := p.gather(one); together && len(batch) >= batchLeast {
-				p.together(ctx, batch)
+				p.store(ctx, batch)
 			} else {
 				p.each(ctx, batch)
 			}
@@ -189,9 +179,9 @@ func (p *Parker) gather(first *parking) (batch []*parking, together bool) {
 	return batch, true
 }
 
-// together stores events with one write and does not wait for it, unless too much is
+// store stores events with one write and does not wait for it, unless too much is
 // being stored already.
-func (p *Parker) together(ctx context.Context, batch []*parking) {
+func (p *Parker) store(ctx context.Context, batch []*parking) {
 	p.batches <- struct{}{}
 	go func() {
 		err := p.panics.Try(panics.PlacePark, func() error {
@@ -214,23 +204,13 @@ func (p *Parker) together(ctx context.Context, batch []*parking) {
 	}()
 }
 
-// each stores each event by itself, and does not wait for it either. What is sent together
-// has one context: one for each would cost as much as sending it.
+// each stores each event by itself, and does not wait for it either.
 func (p *Parker) each(ctx context.Context, batch []*parking) {
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, parkTime)
-		defer cancel()
-		var all sync.WaitGroup
-		for _, one := range batch {
-			p.singles <- struct{}{}
-			all.Go(func() {
-				defer func() { <-p.singles }()
-				one.done <- p.panics.Try(panics.PlacePark, func() error {
-					_, err := store(ctx, p.js, p.names, one.Waiting)
-					return err
-				})
-			})
-		}
-		all.Wait()
-	}()
+	for _, one := range batch {
+		p.singles <- struct{}{}
+		go func() {
+			defer func() { <-p.singles }()
+			one.done <- p.panics.Try(panics.PlacePark, func() error { return Park(ctx, p.js, p.names, one.Waiting) })
+		}()
+	}
 }

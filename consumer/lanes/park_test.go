@@ -45,7 +45,7 @@ func TestFewAreStoredByThemselvesAndManyTogether(t *testing.T) {
 // TestWhatTheServerDoesNotKeepUpWithIsStoredTogether: nobody says whether the server syncs
 // each write, but it shows.
 func TestWhatTheServerDoesNotKeepUpWithIsStoredTogether(t *testing.T) {
-	const at = joinLeast - batchLeast
+	const at = joinLeast - 1
 	for name, c := range map[string]struct {
 		write   time.Duration // takes so long
 		more    int
@@ -53,8 +53,8 @@ func TestWhatTheServerDoesNotKeepUpWithIsStoredTogether(t *testing.T) {
 	}{
 		"it keeps up":                  {write: 100 * time.Microsecond, more: at},
 		"it syncs each":                {write: 5 * time.Millisecond, more: at, batched: at},
-		"too few are left for a batch": {write: 100 * time.Millisecond, more: batchLeast - 1},
-		"they are just enough for one": {write: 100 * time.Millisecond, more: batchLeast, batched: batchLeast},
+		"too few are left for a batch": {write: 50 * time.Millisecond, more: batchLeast - 1},
+		"they are just enough for one": {write: 50 * time.Millisecond, more: batchLeast, batched: batchLeast},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bus(t, func(t *testing.T, _ *bustest.Server, js jetstream.JetStream) {

@@ -89,7 +89,7 @@ func read(h nats.Header, body []byte) (Waiting, error) {
 		return Waiting{}, fmt.Errorf("parked event of format %.16q, this version reads %s", f, events.Format)
 	}
 	w := Waiting{Traceparent: h.Get(headerParent), Tracestate: h.Get(headerState), Replay: h.Get(headerReplay), Body: body}
-	rest := h.Get(headerWaiting)
+	rest := textIn(h)
 	next := func() (word string) {
 		word, rest, _ = strings.Cut(rest, " ")
 		return word
@@ -114,6 +114,21 @@ func read(h nats.Header, body []byte) (Waiting, error) {
 	w.EventID, w.Reason = next(), rest
 	w.First, w.Last = timeOf(h, headerFirst), timeOf(h, headerLast)
 	return w, nil
+}
+
+// textIn is what [Waiting.text] has written, or the same of a copy that was parked before
+// 2026-11-29 and has it in headers of their own.
+func textIn(h nats.Header) string {
+	if text := h.Get(headerWaiting); text != "" {
+		return text
+	}
+	when := whenDue
+	if h.Get("Popsee-Due-Now") == "true" {
+		when = whenNow
+	}
+	return strings.Join([]string{
+		h.Get("Popsee-Source-Sequence"), h.Get("Popsee-Published"), h.Get("Popsee-Parked"), h.Get("Popsee-Attempts"), when, h.Get("Popsee-Event"), h.Get("Popsee-Reason"),
+	}, " ")
 }
 
 // textOf is a time that most events do not carry, as their copy does.
@@ -161,7 +176,7 @@ func (w Waiting) tried(inLane int, ended time.Time) (n int, first, last time.Tim
 // Source is the sequence in the event stream of a parked event; known is false when
 // its headers do not say.
 func Source(h nats.Header) (seq uint64, known bool) {
-	word, _, _ := strings.Cut(h.Get(headerWaiting), " ")
+	word, _, _ := strings.Cut(textIn(h), " ")
 	seq, err := strconv.ParseUint(word, 10, 64)
 	return seq, err == nil
 }

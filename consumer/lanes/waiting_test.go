@@ -35,6 +35,29 @@ func TestACopySaysAllThatIsKnownOfItsEvent(t *testing.T) {
 	}
 }
 
+func TestACopyWithAHeaderForEachIsReadToo(t *testing.T) {
+	h := nats.Header{
+		"Popsee-Format": {"1"}, "Popsee-Source-Sequence": {"42"}, "Popsee-Published": {"2026-11-28T01:50:07.643Z"}, "Popsee-Parked": {"2026-11-28T01:50:08Z"},
+		"Popsee-Attempts": {"3"}, "Popsee-Reason": {"it failed: 5xx"}, "Popsee-Event": {"r1"}, "Popsee-Due-Now": {"true"}, "Popsee-Replay": {"abcdefgh"},
+	}
+	want := Waiting{
+		EventID: "r1", Source: 42, Published: time.Date(2026, 11, 28, 1, 50, 7, 643_000_000, time.UTC), Parked: time.Date(2026, 11, 28, 1, 50, 8, 0, time.UTC),
+		Attempts: 3, Reason: "it failed: 5xx", DueNow: true, Replay: "abcdefgh",
+	}
+	got, err := read(h, nil)
+	must(t, err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is read differs (-stored +read):\n%s", diff)
+	}
+	if source, known := Source(h); !known || source != 42 {
+		t.Errorf("its source is %d (%v), want 42", source, known)
+	}
+	h.Del("Popsee-Due-Now")
+	if got, err = read(h, nil); err != nil || got.DueNow {
+		t.Errorf("without its word it is due now: %v (%v)", got.DueNow, err)
+	}
+}
+
 // overTheWire is what a reader gets of a message's headers.
 func overTheWire(t *testing.T, msg *nats.Msg) nats.Header {
 	t.Helper()

@@ -161,8 +161,9 @@ func (a *arrivals) sumHealthy(t *tally) {
 	t.First, t.Most, t.Last = milliseconds(at, 0), milliseconds(at, .99), milliseconds(at, 1)
 }
 
-// pace is how many healthy events of each stretch came a second. Its first tenth and its
-// last are left out, for in them those of its neighbours come too.
+// pace is how many healthy events of each stretch came a second. Its first three tenths are
+// left out, in which what the one before has parked is still read and let go, and its last
+// one, in which those of the next come too.
 func (a *arrivals) pace() (rates []float64) {
 	for from := 0; a.s.Stretch > 0 && from+a.s.Stretch <= len(a.at); from += a.s.Stretch {
 		var at []int64
@@ -173,8 +174,8 @@ func (a *arrivals) pace() (rates []float64) {
 		}
 		slices.Sort(at)
 		rate, n := 0.0, len(at)
-		if took := milliseconds(at, .9) - milliseconds(at, .1); took > 0 {
-			rate = float64(n*9/10-n/10) / took * 1000
+		if took := milliseconds(at, .9) - milliseconds(at, .3); took > 0 {
+			rate = float64(n*9/10-n*3/10) / took * 1000
 		}
 		rates = append(rates, rate)
 	}

@@ -10,7 +10,7 @@ import (
 // minute to the next, and hardly from one second to the next.
 const (
 	stretches     = 30
-	warmStretches = 5 // not counted: hanging endpoints are found out after five seconds
+	warmStretches = 9 // not counted: hanging endpoints are found out after five seconds
 )
 
 // publishBacklog publishes everything before the consumer starts: provisioning has

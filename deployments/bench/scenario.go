@@ -66,6 +66,9 @@ func scenarios() []scenario {
 // quiet is the scenario it is compared with: as many surveys, and nothing fails.
 func (s scenario) quiet() scenario {
 	s.Name, s.Hanging, s.Failing, s.Loud = fmt.Sprintf("quiet %d", s.Surveys), 0, 0, 0
+	if s.Backlog {
+		s.Name = "quiet backlog"
+	}
 	return s
 }
 

@@ -86,7 +86,7 @@ func markdown(head string, rows []row) []byte {
 func (o outcome) brief() string {
 	s := fmt.Sprintf("%-14s %-7s round %d: healthy %s", o.Scenario, o.Consumer, o.Round+1, percent(o.Arrivals.Healthy, o.Publication.Healthy))
 	if isBacklog(o.Scenario) {
-		s += fmt.Sprintf(", %.0f/s, %.3f of its healthy stretches", o.rate(), o.ratio())
+		s += fmt.Sprintf(", %.0f/s, %.3f of its healthy stretches", o.rate(), besideHealthy(o.Arrivals.Stretches))
 	} else {
 		s += fmt.Sprintf(", p50 %.2f ms, p99 %.2f ms, max %.0f ms", o.Arrivals.P50, o.Arrivals.P99, o.Arrivals.Max)
 	}
