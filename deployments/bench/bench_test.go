@@ -124,6 +124,31 @@ func TestRequestsToAFailingEndpointCountFromItsFirstFailure(t *testing.T) {
 	}
 }
 
+func TestAScenarioIsComparedWithAllQuietRunsOfAsManySurveys(t *testing.T) {
+	c := isolationCommand{Only: []string{"1+1", "99of100", "backlog"}}
+	var all []outcome
+	add := func(scenario string, p99 ...float64) {
+		for _, v := range p99 {
+			all = append(all, outcome{Scenario: scenario, Consumer: "service", Arrivals: tally{P99: v, Stretches: slices.Repeat([]float64{v, 10}, 8)}})
+		}
+	}
+	add("quiet 1000", 2, 100, 8)
+	add("1+1", 10, 6, 90)
+	add("quiet 100", 4)
+	add("99of100", 12)
+	add("quiet backlog", 1)
+	add("backlog", 9.7)
+	for _, r := range c.rows(all) {
+		want := map[string]float64{"1+1": 10. / 8, "99of100": 3, "backlog": .97}[r.Scenario]
+		if r.Ratio < want-.001 || r.Ratio > want+.001 {
+			t.Errorf("%s is %.3f of what is quiet, want %.3f", r.Scenario, r.Ratio, want)
+		}
+		if wrong := slices.Contains([]string{"1+1", "99of100"}, r.Scenario); wrong != (len(r.Faults) > 0) {
+			t.Errorf("%s: %v", r.Scenario, r.Faults)
+		}
+	}
+}
+
 func TestTheVerdictNamesWhatWasAskedAndIsNotSo(t *testing.T) {
 	for name, c := range map[string]struct {
 		r    row

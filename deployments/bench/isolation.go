@@ -48,7 +48,6 @@ type outcome struct {
 	Lag         float64 // most events that no replica had been given, while events counted
 	Metrics     map[string]float64
 	Said        map[string]int // warnings and errors in the service's log
-	Against     float64        // the p99 of the quiet run before; 0: it is one
 }
 
 // Run runs the scenarios and prints the table.
@@ -110,7 +109,6 @@ func (c *isolationCommand) outcomes(ctx context.Context, bin string) (all []outc
 				if err != nil {
 					return all, err
 				}
-				o.Against = quiet.Arrivals.P99
 				all = append(all, o)
 			}
 			if c.Plain && round == 0 {

@@ -22,8 +22,8 @@ type row struct {
 	Delivered          int
 	Parked             int
 	P50, P99, Max      float64
-	Rate               float64 // of a backlog
-	Ratio              float64 // to the quiet run before, or to healthy stretches; 0: it is one, or there are none
+	Rate, Beside       float64 // of a backlog, and against its healthy stretches
+	Ratio              float64 // of the p99 to that of the quiet row, or of a backlog to its healthy stretches; 0: there is nothing to compare with
 	FailingMost        int
 	FailingWindow      int
 	Lag                float64
@@ -45,7 +45,9 @@ func (c *isolationCommand) rows(all []outcome) []row {
 		limits[s.Name] = s
 	}
 	for i := range rows {
-		rows[i].Faults = rows[i].judge(limits[rows[i].Scenario])
+		s := limits[rows[i].Scenario]
+		rows[i].compare(s, rows)
+		rows[i].Faults = rows[i].judge(s)
 	}
 	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(groupOf(a), groupOf(b)) })
 	return rows
@@ -75,21 +77,23 @@ func rowOf(name, consumer string, all []outcome) row {
 	of := func(f func(o outcome) float64) float64 { return median(mine, f) }
 	r.P50, r.P99, r.Max = of(func(o outcome) float64 { return o.Arrivals.P50 }), of(func(o outcome) float64 { return o.Arrivals.P99 }), of(func(o outcome) float64 { return o.Arrivals.Max })
 	r.Cores, r.NATS, r.RSS = of(func(o outcome) float64 { return o.Cores }), of(func(o outcome) float64 { return o.NATS }), of(func(o outcome) float64 { return o.RSS })
-	r.Rate = of(outcome.rate)
-	r.Ratio = of(outcome.ratio)
+	r.Rate, r.Beside = of(outcome.rate), of(func(o outcome) float64 { return besideHealthy(o.Arrivals.Stretches) })
 	return r
 }
 
-// ratio compares with the quiet run before, a backlog with its healthy stretches; 0 where
-// there is nothing to compare with.
-func (o outcome) ratio() float64 {
+// compare compares the medians of a scenario with those of all quiet runs with as many
+// surveys. The quiet run right before says less: it may have half of the p99, or twice,
+// of the same with another run before it.
+func (r *row) compare(s scenario, rows []row) {
+	if r.Consumer != "service" || s.isQuiet() {
+		return
+	}
+	i := slices.IndexFunc(rows, func(q row) bool { return q.Scenario == s.quiet().Name && q.Consumer == r.Consumer })
 	switch {
-	case o.Against == 0:
-		return 0
-	case isBacklog(o.Scenario):
-		return besideHealthy(o.Arrivals.Stretches)
-	default:
-		return o.Arrivals.P99 / o.Against
+	case s.Backlog:
+		r.Ratio = r.Beside
+	case i >= 0 && rows[i].P99 > 0:
+		r.Ratio = r.P99 / rows[i].P99
 	}
 }
 
