@@ -57,7 +57,8 @@
 // # Where things are
 //
 //	park     the way in, many at a time
-//	feed     what is stored there, as it comes
+//	feed     what is stored there, as it comes, for the shards that were taken together
+//	reader   one reading of it, until something has not come
 //	lane     the index, and which event is tried when: pure
 //	removal  what is removed when: pure
 //	shard    the loop that owns the lanes of one shard

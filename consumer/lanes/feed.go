@@ -18,14 +18,9 @@ import (
 )
 
 const (
-	feedGather = 50 * time.Millisecond  // shards that are taken together are read together
-	feedRest   = 100 * time.Millisecond // before the next pull: for an event by itself the server and this do some ten times as much as for one of many (measured)
-	feedMost   = 1000                   // events of one pull, which all are in memory until they are passed on
-	feedBeat   = 5 * time.Second        // an idle feed hears of the server so often; after two silent ones it is read anew
-	feedPull   = 10 * time.Minute       // one pull of an idle feed, which costs next to nothing
-	feedGone   = time.Minute            // a feed nobody reads any more is forgotten by the server
-	feedAgain  = time.Second            // after a feed that ended
-	feedStuck  = 5 * time.Second        // more was counted, and nothing comes
+	feedGather = 50 * time.Millisecond // shards that are taken together are read together
+	feedGone   = time.Minute           // a feed nobody reads any more is forgotten by the server
+	feedAgain  = time.Second           // after a feed that ended
 )
 
 // feed reads the headers of the lanes stream for the shards that were taken
@@ -43,12 +38,8 @@ type feed struct {
 	last uint64    // the last sequence that was read
 }
 
-// Why a reading ends that could go on.
-var (
-	errBack   = errors.New("the lanes stream is not the one that was read: it was made anew, or restored from an older copy")
-	errStuck  = errors.New("more was counted than comes")
-	errMissed = errors.New("something was sent and has not come")
-)
+// errBack is why a feed ends for good.
+var errBack = errors.New("the lanes stream is not the one that was read: it was made anew, or restored from an older copy")
 
 // fed is one entry of a shard, or the news that all there was has come.
 type fed struct {
@@ -123,148 +114,33 @@ func (f *feed) begin() map[int]*shard {
 
 // read reads everything there is, and then what comes.
 func (f *feed) read(ctx context.Context, shards map[int]*shard) error {
-	names := f.o.o.Names
-	r := reader{feed: f, shards: shards, began: time.Now()}
-	stream, err := f.o.js.Stream(ctx, names.Lanes())
-	if err == nil {
-		err = f.recognise(stream.CachedInfo())
-	}
-	if err == nil {
-		f.o.lookNear(stream)
-		r.end = stream.CachedInfo().State.LastSeq
-		r.cons, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-			FilterSubjects: filterOf(names, shards), HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
-			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: feedGone,
-		})
-	}
+	r, err := f.open(ctx, shards)
 	if err == nil {
 		err = r.readOn(ctx)
 	}
-	return fmt.Errorf("read stream %s: %w", names.Lanes(), err)
+	return fmt.Errorf("read stream %s: %w", f.o.o.Names.Lanes(), err)
 }
 
-// reader is one reading of the stream, until something goes wrong. Its consumer counts what
-// it sends, and nobody else pulls from it: so it shows when something has not come.
-type reader struct {
-	*feed
-
-	shards   map[int]*shard
-	cons     jetstream.Consumer
-	began    time.Time
-	end      uint64 // of the stream, then
-	got      uint64 // messages
-	left     uint64 // behind the last of them, as the server has counted
-	caughtUp bool
-}
-
-// readOn pulls until that fails, or ctx ends: one message, as soon as there is one, and
-// then what has come meanwhile.
-func (r *reader) readOn(ctx context.Context) error {
-	r.left = r.cons.CachedInfo().NumPending
-	for {
-		if r.left == 0 {
-			r.all()
-			if err := r.rest(ctx); err != nil {
-				return err
-			}
-			if err := r.waitForOne(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := r.takeMany(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// all tells the shards, once, that all there was has come.
-func (r *reader) all() {
-	if r.caughtUp {
-		return
-	}
-	r.caughtUp = true
-	r.o.o.Log.Info().Int("shards", len(r.shards)).Uint64("entries", r.got).Dur("took", time.Since(r.began)).Msg("all waiting events are known")
-	for _, s := range r.shards {
-		s.feed(fed{caughtUp: true})
-	}
-}
-
-// rest lets more come, unless somebody waits for it.
-func (r *reader) rest(ctx context.Context) error {
-	timer := time.NewTimer(feedRest)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.hurry:
-	case <-ctx.Done():
-	}
-	return ctx.Err()
-}
-
-// waitForOne waits for the next message.
-func (r *reader) waitForOne(ctx context.Context) error {
-	waiting, end := context.WithTimeout(ctx, feedPull)
-	defer end()
-	n, err := r.take(r.cons.Fetch(1, jetstream.FetchContext(waiting), jetstream.FetchHeartbeat(feedBeat)))
-	if err != nil || n == 1 {
-		return err
-	}
-	return r.recount(ctx)
-}
-
-// takeMany takes what the server has counted. Where less comes it may have been removed
-// before it was sent; then it is counted anew.
-func (r *reader) takeMany(ctx context.Context) error {
-	waiting, end := context.WithTimeout(ctx, feedStuck)
-	defer end()
-	want := int(min(r.left, feedMost)) //nolint:gosec // at most feedMost
-	n, err := r.take(r.cons.Fetch(want, jetstream.FetchContext(waiting)))
-	if err != nil || n == want {
-		return err
-	}
-	err = r.recount(ctx)
-	if err == nil && n == 0 && r.left > 0 {
-		err = errStuck
-	}
-	return err
-}
-
-// recount asks the server what is left after a pull that has brought less than it asked
-// for. What it was sent and has not come nobody else would tell of.
-func (r *reader) recount(ctx context.Context) error {
-	info, err := r.cons.Info(ctx)
-	switch {
-	case err != nil:
-		return err
-	case info.Delivered.Consumer != r.got:
-		return errMissed
-	}
-	r.left = info.NumPending
-	return nil
-}
-
-// take takes what a pull brings.
-func (r *reader) take(batch jetstream.MessageBatch, err error) (n int, _ error) {
+// open begins a reading of the stream, if it is the one that was read before.
+func (f *feed) open(ctx context.Context, shards map[int]*shard) (*reader, error) {
+	stream, err := f.o.js.Stream(ctx, f.o.o.Names.Lanes())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for msg := range batch.Messages() {
-		meta, err := msg.Metadata()
-		if err == nil && meta.Sequence.Consumer != r.got+1 {
-			err = errMissed
-		}
-		if err != nil {
-			return n, err
-		}
-		seq := meta.Sequence.Stream
-		n, r.got, r.left, r.last = n+1, r.got+1, meta.NumPending, max(r.last, seq)
-		r.pass(msg, seq, r.shards)
-		if r.left == 0 || seq >= r.end {
-			r.all()
-		}
+	if err := f.recognise(stream.CachedInfo()); err != nil {
+		return nil, err
 	}
-	return n, batch.Error()
+	f.o.lookNear(stream)
+	cons, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubjects: filterOf(f.o.o.Names, shards), HeadersOnly: true, DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: feedGone,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &reader{
+		feed: f, shards: shards, cons: cons, began: time.Now(), end: stream.CachedInfo().State.LastSeq, left: cons.CachedInfo().NumPending,
+	}, nil
 }
 
 // now has what has been stored read without a rest.

@@ -122,7 +122,7 @@ type tally struct {
 }
 
 func (a *arrivals) sum(now time.Time) tally {
-	t := tally{Began: a.began}
+	t := tally{Began: a.began, Stretches: a.pace()}
 	a.sumHealthy(&t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -153,7 +153,6 @@ func (a *arrivals) sumHealthy(t *tally) {
 			latency, at = append(latency, a.latency[i].Load()), append(at, a.at[i].Load())
 		}
 	}
-	t.Stretches = a.pace()
 	slices.Sort(latency)
 	slices.Sort(at)
 	t.Healthy = len(latency)

@@ -20,7 +20,7 @@ type isolationCommand struct {
 	Warm     time.Duration `default:"10s" help:"Not counted; the failing endpoints are found out in it."`
 	Measure  time.Duration `default:"30s" help:"Counted."`
 	Grace    time.Duration `default:"5s" help:"What is still missing so long after the last event is missing."`
-	Rounds   int           `default:"3" help:"How often each scenario runs, behind a quiet one; a backlog is compared with its own healthy stretches besides."`
+	Rounds   int           `default:"3" help:"How often each scenario runs, behind a quiet one."`
 	Rate     int           `default:"5000" help:"Events a second."`
 	Backlog  int           `default:"600000" help:"Events of the backlog."`
 	Sync     string        `default:"2m" enum:"2m,always" help:"sync_interval of NATS: 2m is its default, always syncs every write."`
@@ -93,26 +93,27 @@ func (c *isolationCommand) chosen() []scenario {
 	return chosen
 }
 
+// setting is a scenario and the consumer that meets it.
+type setting struct {
+	scenario scenario
+	consumer string
+}
+
 // outcomes runs every round: a quiet one and the scenario, so that both meet the
 // machine in the same mood; what a backlog is compared with is in it. The plain consumer
 // runs in the first.
 func (c *isolationCommand) outcomes(ctx context.Context, bin string) (all []outcome, err error) {
 	for round := range c.Rounds {
 		for _, s := range c.chosen() {
-			quiet, err := c.one(ctx, bin, s.quiet(), "service", round)
-			if err != nil {
-				return all, err
-			}
-			all = append(all, quiet)
+			settings := []setting{{s.quiet(), "service"}}
 			if !s.isQuiet() {
-				o, err := c.one(ctx, bin, s, "service", round)
-				if err != nil {
-					return all, err
-				}
-				all = append(all, o)
+				settings = append(settings, setting{s, "service"})
 			}
 			if c.Plain && round == 0 {
-				o, err := c.one(ctx, bin, s, "plain", round)
+				settings = append(settings, setting{s, "plain"})
+			}
+			for _, one := range settings {
+				o, err := c.one(ctx, bin, one.scenario, one.consumer, round)
 				if err != nil {
 					return all, err
 				}

@@ -22,7 +22,7 @@ type row struct {
 	Delivered          int
 	Parked             int
 	P50, P99, Max      float64
-	Rate, Beside       float64 // of a backlog, and against its healthy stretches
+	Rate               float64 // of a backlog
 	Ratio              float64 // of the p99 to that of the quiet row, or of a backlog to its healthy stretches; 0: there is nothing to compare with
 	FailingMost        int
 	FailingWindow      int
@@ -77,22 +77,22 @@ func rowOf(name, consumer string, all []outcome) row {
 	of := func(f func(o outcome) float64) float64 { return median(mine, f) }
 	r.P50, r.P99, r.Max = of(func(o outcome) float64 { return o.Arrivals.P50 }), of(func(o outcome) float64 { return o.Arrivals.P99 }), of(func(o outcome) float64 { return o.Arrivals.Max })
 	r.Cores, r.NATS, r.RSS = of(func(o outcome) float64 { return o.Cores }), of(func(o outcome) float64 { return o.NATS }), of(func(o outcome) float64 { return o.RSS })
-	r.Rate, r.Beside = of(outcome.rate), of(func(o outcome) float64 { return besideHealthy(o.Arrivals.Stretches) })
+	r.Rate = of(outcome.rate)
+	if name == "backlog" && consumer == "service" {
+		r.Ratio = of(func(o outcome) float64 { return besideHealthy(o.Arrivals.Stretches) })
+	}
 	return r
 }
 
-// compare compares the medians of a scenario with those of all quiet runs with as many
-// surveys. The quiet run right before says less: it may have half of the p99, or twice,
+// compare compares the median p99 of a scenario that has a limit with that of all quiet runs
+// with as many surveys. The quiet run right before says less: it may have half of the p99, or twice,
 // of the same with another run before it.
 func (r *row) compare(s scenario, rows []row) {
-	if r.Consumer != "service" || s.isQuiet() {
+	if r.Consumer != "service" || s.Limit == 0 {
 		return
 	}
 	i := slices.IndexFunc(rows, func(q row) bool { return q.Scenario == s.quiet().Name && q.Consumer == r.Consumer })
-	switch {
-	case s.Backlog:
-		r.Ratio = r.Beside
-	case i >= 0 && rows[i].P99 > 0:
+	if i >= 0 && rows[i].P99 > 0 {
 		r.Ratio = r.P99 / rows[i].P99
 	}
 }

@@ -61,7 +61,7 @@ func (b *breaking) end() {
 // has a quorum of its own: NATS acknowledges events meanwhile, and delivers none. One that
 // comes back while the others vote may make them begin again, after up to nine seconds.
 func (b *breaking) headless(since time.Time) (longest time.Duration) {
-	for _, s := range b.consumer.missing(time.Now()) {
+	for _, s := range b.consumer.missing(time.Now(), lookMissing) {
 		if s.from.Before(since) {
 			s.from = since
 		}
@@ -84,8 +84,8 @@ func (b *breaking) complain(what string) { b.wrong = append(b.wrong, what) }
 // fault.
 func (d *deployment) mayRepeat(began, now time.Time) int {
 	unkept, _ := d.ledger.answered(d.breaking.ackless)
-	headless, ofLanes := d.ledger.answered(d.breaking.consumer.missing(now))
-	_, unremoved := d.ledger.answered(slices.Concat(d.breaking.lanes.missing(now), d.breaking.laneless))
+	headless, ofLanes := d.ledger.answered(d.breaking.consumer.missing(now, lookMissing))
+	_, unremoved := d.ledger.answered(slices.Concat(d.breaking.lanes.missing(now, lookMissing), d.breaking.laneless))
 	return d.breaking.exposed + unkept + headless - ofLanes + unremoved + d.standing + d.sinceLooked(began)
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // How often it is asked who leads, how long an answer may take, and after how long
-// without one nobody leads.
+// without one nobody may have led.
 const (
 	lookEvery    = 100 * time.Millisecond
 	lookPatience = time.Second
@@ -71,30 +71,31 @@ func (w *watch) end() {
 	}
 }
 
-// missing are the times in which nobody may have led, so far.
-func (w *watch) missing(now time.Time) []stretch {
+// missing are the times in which nobody may have led, so far; after is how long there
+// must be no answer for that.
+func (w *watch) missing(now time.Time, after time.Duration) []stretch {
 	if w == nil {
 		return nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return leaderless(w.looks, stretch{w.began, now})
+	return leaderless(w.looks, stretch{w.began, now}, after)
 }
 
-// leaderless are the times in which nobody may have led: where there was no answer,
+// leaderless are the times in which nobody may have led: where there was no answer for so long,
 // and where another one leads than before, from the last question that was answered by
 // the one before until the first answer.
-func leaderless(looks []look, in stretch) []stretch {
+func leaderless(looks []look, in stretch, after time.Duration) []stretch {
 	var all []stretch
 	last := look{in.from, in.from, ""}
 	for _, l := range looks {
 		changed := last.leader != "" && l.leader != last.leader
-		if changed || l.answered.Sub(last.answered) > lookMissing {
+		if changed || l.answered.Sub(last.answered) > after {
 			all = append(all, stretch{last.asked, l.answered})
 		}
 		last = l
 	}
-	if in.to.Sub(last.answered) > lookMissing {
+	if in.to.Sub(last.answered) > after {
 		all = append(all, stretch{last.asked, in.to})
 	}
 	return merged(all)

@@ -32,7 +32,7 @@ func TestNobodyLeadsWhereNobodyAnswersOrAnotherOneDoes(t *testing.T) {
 		"an answer that was long on its way": {slices.Concat(looks("a", 0, 50), []look{{at(50), at(59), "a"}}, looks("a", 60, 100)), []stretch{{at(49), at(59)}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := leaderless(c.looks, stretch{at(0), at(100)})
+			got := leaderless(c.looks, stretch{at(0), at(100)}, lookMissing)
 			if !slices.EqualFunc(got, c.want, func(a, b stretch) bool { return a.from.Equal(b.from) && a.to.Equal(b.to) }) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}

@@ -39,7 +39,7 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	if err := s.account(ctx, c, now); err != nil {
 		t.Fatal(err)
 	}
-	allowed, _ := s.ledger.answered(s.breaking.votes())
+	allowed, _ := s.ledger.answered(s.breaking.votes(time.Now()))
 	left := &check{standing: c.standing}
 	if s.removed(ctx, left); allowed == 0 {
 		c.Wrong = append(c.Wrong, left.Wrong...)
@@ -64,16 +64,10 @@ func TestRollingOverReplicasUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 // votes are the times in which NATS may have forgotten an acknowledgement although nothing
 // was broken: on a machine that has far too much to do, nodes miss each other's heartbeats
 // and vote anew, which takes them four seconds at least where the same one leads after it.
-func (b *breaking) votes() (all []stretch) {
+func (b *breaking) votes(now time.Time) (all []stretch) {
 	const vote = 3 * time.Second
-	for _, w := range []*watch{b.consumer, b.lanes} {
-		w.mu.Lock()
-		for i, l := range w.looks {
-			if i > 0 && (l.leader != w.looks[i-1].leader || l.answered.Sub(w.looks[i-1].answered) > vote) {
-				all = append(all, stretch{w.looks[i-1].asked.Add(-behindNodes), l.answered})
-			}
-		}
-		w.mu.Unlock()
+	for _, nobody := range slices.Concat(b.consumer.missing(now, vote), b.lanes.missing(now, vote)) {
+		all = append(all, stretch{nobody.from.Add(-behindNodes), nobody.to})
 	}
 	return all
 }
